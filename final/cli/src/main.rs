@@ -1,0 +1,3 @@
+//! keel: the command that people type.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Images, containers, networks: what keel knows and keeps.

@@ -1,0 +1,1 @@
+//! An OCI bundle becomes a process.

@@ -1,0 +1,3 @@
+//! Step 1: another root directory.
+
+fn main() {}

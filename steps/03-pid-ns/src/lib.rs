@@ -1,0 +1,1 @@
+//! Step 3: an own process tree, and a PID 1 that behaves.

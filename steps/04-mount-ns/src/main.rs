@@ -1,0 +1,3 @@
+//! Step 4: an own mount table.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Step 5: limits, accounting, freezing.
+
+fn main() {}

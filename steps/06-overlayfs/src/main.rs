@@ -1,0 +1,3 @@
+//! Step 6: layers and copy-on-write.
+
+fn main() {}

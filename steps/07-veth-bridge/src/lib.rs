@@ -1,0 +1,1 @@
+//! Step 7: an own network, wired to others.

@@ -1,0 +1,3 @@
+//! Step 7: an own network, wired to others.
+
+fn main() {}

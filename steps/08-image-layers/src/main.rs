@@ -1,0 +1,3 @@
+//! Step 8: images.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! cargo workshop: doctor, lab, tour.

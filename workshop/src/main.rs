@@ -1,0 +1,3 @@
+//! cargo workshop: doctor, lab, tour.
+
+fn main() {}
