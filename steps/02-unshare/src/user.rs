@@ -5,10 +5,10 @@
 //! things alone. What the ids mean there, and how to map more than one, is step 9's subject.
 
 use std::fs;
-use std::io;
 
 use anyhow::{Context, Error, Result};
-use nix::unistd::{Gid, Uid, getegid, geteuid};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Pid, Uid, getegid, geteuid};
 
 use crate::{Namespace, flags};
 
@@ -24,22 +24,34 @@ pub fn become_root(others: &[Namespace]) -> Result<()> {
     let kinds = flags(&[Namespace::User]) | flags(others);
     // SAFETY: with namespace flags alone, unshare(2) touches no memory of the process.
     if unsafe { libc::unshare(kinds) } != 0 {
-        return Err(explain(io::Error::last_os_error()));
+        return Err(explain(Errno::last().into()));
     }
-    map_to_root(uid, gid)
+    map_to_root("self", uid, gid)
 }
 
-/// Maps `uid` and `gid` of the parent user namespace to 0 in the caller's new one.
-fn map_to_root(uid: Uid, gid: Gid) -> Result<()> {
+/// Makes the caller's ids root in the user namespace that its child `pid` was born in.
+///
+/// # Errors
+/// When the child has ended, or its ids are mapped already. See user_namespaces(7).
+pub fn map_root(pid: Pid) -> Result<()> {
+    map_to_root(&pid.to_string(), geteuid(), getegid())
+}
+
+/// Maps `uid` and `gid` of the parent user namespace to 0 in that of the process.
+fn map_to_root(process: &str, uid: Uid, gid: Gid) -> Result<()> {
+    let write = |file: &str, text: &str| {
+        let path = format!("/proc/{process}/{file}");
+        fs::write(&path, text).with_context(|| format!("write {path}"))
+    };
     // user_namespaces(7): without privileges outside, gid_map can only be written once setgroups(2)
     // is off; else a process could drop a group that a file's permissions use to keep it out.
-    fs::write("/proc/self/setgroups", "deny").context("write /proc/self/setgroups")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("write /proc/self/uid_map")?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("write /proc/self/gid_map")
+    write("setgroups", "deny")?;
+    write("uid_map", &format!("0 {uid} 1"))?;
+    write("gid_map", &format!("0 {gid} 1"))
 }
 
-/// Which of the usual obstacles it was.
-fn explain(error: io::Error) -> Error {
+/// Adds to `error`, with which the kernel refused a user namespace, which of the usual obstacles it was.
+pub fn explain(error: Error) -> Error {
     let on = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|v| v.trim() == value);
     let cause = if on("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         "AppArmor forbids it: 'sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0' allows it"
@@ -50,5 +62,5 @@ fn explain(error: io::Error) -> Error {
     } else {
         "this machine or the container around it forbids it; 'cargo workshop doctor' tells more"
     };
-    Error::from(error).context(format!("create a user namespace ({cause})"))
+    error.context(format!("create a user namespace ({cause})"))
 }
