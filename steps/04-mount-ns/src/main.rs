@@ -1,3 +1,62 @@
-//! Step 4: an own mount table.
+//! Step 4, the container so far: own names, an own process tree, an own mount table.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use mount_ns::{Tmpfs, View, Volume};
+use unshare::Namespace::{Cgroup, Ipc, Mount, Pid, Uts};
+
+// ANCHOR: args
+/// Run a command with its own mount table: the host's files are not in it.
+///
+/// Still the host's: its users, network and resources.
+#[derive(Parser)]
+#[command(
+    name = "step04-mount-ns",
+    after_help = "Example: step04-mount-ns --read-only --tmpfs /tmp:size=1m -v .:/here:ro rootfs mount"
+)]
+struct Args {
+    /// The container's own hostname
+    #[arg(long, default_value = "container", value_name = "NAME")]
+    hostname: String,
+    /// Put a small init in front of the command: it reaps orphans and passes signals on
+    #[arg(long)]
+    init: bool,
+    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    volumes: Vec<Volume>,
+    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    tmpfs: Vec<Tmpfs>,
+    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
+    #[arg(long)]
+    read_only: bool,
+    /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
+    rootfs: PathBuf,
+    /// The command to run inside, with its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+// ANCHOR_END: args
+
+// ANCHOR: main
+fn main() -> ExitCode {
+    chroot::exit::report(container(Args::parse()))
+}
+
+fn container(args: Args) -> Result<ExitCode> {
+    let Args { hostname, init, volumes, tmpfs, read_only, rootfs, command } = args;
+    let view = View { volumes, tmpfs, read_only, ..View::default() };
+    let container = pid_ns::spawn(&[Uts, Ipc, Cgroup, Pid, Mount], || {
+        unshare::set_hostname(&hostname)?;
+        mount_ns::pivot_into(&rootfs, &view)?;
+        if init {
+            pid_ns::become_init()?;
+        }
+        chroot::exec(&command)
+    })?;
+    Ok(container.release()?.wait()?.into())
+}
+// ANCHOR_END: main
