@@ -1,8 +1,8 @@
 //! The mounts that a process sees, from /proc/PID/mountinfo.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ use crate::proc::ProcDir;
 pub struct Mount {
     /// Its id, unique as long as it exists.
     pub id: u64,
+    /// The id of the mount that it is mounted on.
+    pub parent: u64,
     /// Where it is mounted, as the process sees it.
     pub mount_point: String,
     /// Which folder or file of its filesystem this is: other than `/` for a bind mount.
@@ -35,6 +37,8 @@ pub struct Mount {
     pub from: Option<String>,
     /// Whether the observer has this very mount at this very place.
     pub as_host: bool,
+    /// Whether another mount lies over it, so that nobody sees it.
+    pub covered: bool,
 }
 
 /// Where mounts made below a mount show up too. See mount_namespaces(7).
@@ -126,7 +130,33 @@ impl Mount {
 
 /// A mount table.
 pub(crate) fn table(process: &ProcDir) -> anyhow::Result<Vec<Mount>> {
-    Ok(process.read("mountinfo")?.lines().filter_map(parse).collect())
+    let mut mounts = process.read("mountinfo")?.lines().filter_map(parse).collect();
+    cover(&mut mounts);
+    Ok(mounts)
+}
+
+/// Marks the mounts that others lie over.
+fn cover(mounts: &mut Vec<Mount>) {
+    let mut children: HashMap<u64, Vec<(u64, PathBuf)>> = HashMap::new();
+    for Mount { id, parent, mount_point, .. } in mounts.iter() {
+        children.entry(*parent).or_default().push((*id, PathBuf::from(mount_point)));
+    }
+    let on = |mount: u64| children.get(&mount).into_iter().flatten();
+    // Its place may be out of reach: below a folder that a later mount on the same parent covers.
+    let mut unreachable: HashSet<u64> = HashSet::new();
+    for Mount { id, parent, mount_point, .. } in mounts.iter() {
+        let place = Path::new(mount_point);
+        let beside = on(*parent).filter(|(other, _)| other != id);
+        let mut above = beside.filter(|(_, path)| path != place && place.starts_with(path));
+        if unreachable.contains(parent) || above.next().is_some() {
+            unreachable.insert(*id);
+        }
+    }
+    for mount in mounts {
+        let place = Path::new(&mount.mount_point);
+        let has_lid = on(mount.id).any(|(_, path)| path == place);
+        mount.covered = has_lid || unreachable.contains(&mount.id);
+    }
 }
 
 /// Fills in what only the comparison with the observer's mounts can tell.
@@ -165,7 +195,7 @@ fn parse(line: &str) -> Option<Mount> {
     let words = |list: &str| list.split(',').map(unescape).collect::<Vec<_>>();
 
     let id = mount.next()?.parse().ok()?;
-    let _parent = mount.next()?;
+    let parent = mount.next()?.parse().ok()?;
     let device = mount.next()?.to_owned();
     let root = unescape(mount.next()?);
     let mount_point = unescape(mount.next()?);
@@ -178,6 +208,7 @@ fn parse(line: &str) -> Option<Mount> {
     let fs_options = words(fs_options);
     Some(Mount {
         id,
+        parent,
         mount_point,
         root,
         device,
@@ -189,6 +220,7 @@ fn parse(line: &str) -> Option<Mount> {
         layers,
         from: None,
         as_host: false,
+        covered: false,
     })
 }
 // ANCHOR_END: parse
@@ -317,6 +349,24 @@ mod tests {
         assert_eq!(is("1 2 0:7 /null /dev/null rw - devtmpfs udev rw"), (false, false, true));
         assert_eq!(is("1 2 0:8 / /sys/fs/cgroup ro - tmpfs tmpfs rw"), (false, false, false));
         assert_eq!(is("1 2 0:9 / /dev/shm rw - tmpfs shm rw"), (false, false, false));
+    }
+
+    #[test]
+    fn a_mount_may_lie_over_others() {
+        let mut mounts: Vec<_> = [
+            "1 0 8:1 / / rw - ext4 x rw",
+            "2 1 0:2 / /dev rw - devtmpfs x rw",
+            "3 2 0:3 / /dev/pts rw - devpts x rw",
+            "4 2 0:4 / /dev rw - tmpfs x rw",
+            "5 4 0:5 / /dev/pts rw - devpts x rw",
+            "6 1 0:6 / /device rw - tmpfs x rw",
+        ]
+        .iter()
+        .filter_map(|line| parse(line))
+        .collect();
+        cover(&mut mounts);
+        let seen = mounts.iter().filter(|mount| !mount.covered).map(|mount| mount.id);
+        assert_eq!(seen.collect::<Vec<_>>(), [1, 4, 5, 6]);
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Facts {
             match layers.map(|layers| layers.lower.len()) {
                 Some(1) => "overlay of one lower layer".to_owned(),
                 Some(number) => format!("overlay of {number} lower layers"),
+                None if self.root.kind == Kind::Host => HOSTS.to_owned(),
                 None => "a folder of the host".to_owned(),
             },
         );
@@ -160,17 +161,17 @@ impl Facts {
         if !self.owns(Namespace::Mount) {
             return normal.add("mounts", HOSTS);
         }
-        if self.mounts.iter().any(|mount| mount.as_host) {
+        if self.seen_mounts().any(|mount| mount.as_host) {
             normal.add("mounts", "a copy of the host's");
         }
-        // By name, so that the order of mounting may change; the last one at a place is what is seen.
+        // By name, so that the order of mounting may change.
         let mounts: BTreeMap<_, _> =
             self.own_mounts().map(|mount| (&mount.mount_point, mount_words(mount))).collect();
         for (mount_point, words) in mounts {
             normal.add(format!("mount {mount_point}"), words);
         }
         let any = |which: fn(&Mount) -> bool| {
-            self.mounts.iter().any(|mount| !mount.as_host && which(mount))
+            self.seen_mounts().any(|mount| !mount.as_host && which(mount))
         };
         if any(Mount::is_read_only_part) {
             normal.add("read-only parts", "the settings in /proc");

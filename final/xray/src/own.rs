@@ -52,9 +52,10 @@ impl Facts {
             },
         );
         if self.owns(Namespace::Mount) {
-            let mounts: Vec<_> =
-                self.own_mounts().map(|mount| mount.mount_point.as_str()).collect();
-            add("mounts", mounts.join(" "));
+            let copied = self.seen_mounts().any(|mount| mount.as_host);
+            let copied = copied.then_some("a copy of the host's");
+            let mounts = self.own_mounts().map(|mount| mount.mount_point.as_str());
+            add("mounts", copied.into_iter().chain(mounts).collect::<Vec<_>>().join(" "));
         }
         if self.owns(Namespace::Pid) {
             add("pid", self.process.pid_inside.to_string());

@@ -107,12 +107,12 @@ impl Facts {
         for mount in self.own_mounts() {
             row(&mount.mount_point, mount_text(mount));
         }
-        let shared = self.mounts.iter().filter(|mount| mount.as_host).count();
+        let shared = self.seen_mounts().filter(|mount| mount.as_host).count();
         if shared > 0 {
             row("copied", format!("{shared}, as the host has them"));
         }
         let paths = |which: fn(&Mount) -> bool| -> Vec<&str> {
-            let chosen = self.mounts.iter().filter(|mount| !mount.as_host && which(mount));
+            let chosen = self.seen_mounts().filter(|mount| !mount.as_host && which(mount));
             chosen.map(|mount| mount.mount_point.as_str()).collect()
         };
         let read_only = paths(Mount::is_read_only_part);
@@ -133,11 +133,16 @@ impl Facts {
     /// The mounts that tell something: not the root, which has its own lines; not those that the host
     /// has just so; and not the many that stand for one thing, as masks, device nodes and v1 cgroups.
     pub(crate) fn own_mounts(&self) -> impl Iterator<Item = &Mount> {
-        self.mounts.iter().filter(|mount| {
+        self.seen_mounts().filter(|mount| {
             let special = mount.is_mask() || mount.is_read_only_part() || mount.is_device_node();
             let controller = mount.is_cgroup() && mount.mount_point != "/sys/fs/cgroup";
             mount.mount_point != "/" && !mount.as_host && !special && !controller
         })
+    }
+
+    /// The mounts without those that others lie over.
+    pub(crate) fn seen_mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().filter(|mount| !mount.covered)
     }
 
     fn name_rows(&self, rows: &mut Vec<Row>) {

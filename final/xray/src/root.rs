@@ -56,8 +56,8 @@ impl Root {
         // proc_pid_root(5): the path is the observer's when both share a mount table; else it goes up
         // to the top of the other's.
         let path = process.link("root")?;
-        // Mounts can be stacked: the last one at a place is the one that is seen.
-        let top = |mounts: &[Mount]| mounts.iter().rfind(|mount| mount.mount_point == "/").cloned();
+        let is_top = |mount: &&Mount| mount.mount_point == "/" && !mount.covered;
+        let top = |mounts: &[Mount]| mounts.iter().find(is_top).cloned();
         let mount = top(mounts);
         let files = |mount: &Mount| (mount.device.clone(), mount.root.clone());
         let same_files = mount.as_ref().map(files) == top(mine).as_ref().map(files);
