@@ -1,0 +1,193 @@
+//! Which container has which address: one small JSON file, which a reader can open.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::{Port, Subnet};
+
+/// An address, whose it is, and which ports of the host lead to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// The container's id.
+    pub owner: String,
+    /// Its first process. The lease ends with it.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: a pid alone may belong to another by
+    /// now. See proc_pid_stat(5), field 22.
+    pub started: u64,
+    /// Its published ports.
+    pub ports: Vec<Port>,
+}
+
+impl Lease {
+    /// Whether the owner still lives.
+    pub fn is_alive(&self) -> bool {
+        let pid = Pid::from_raw(self.pid);
+        kill(pid, None) != Err(Errno::ESRCH) && start_time(pid).ok() == Some(self.started)
+    }
+}
+
+/// The lease file's content.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Page {
+    /// The address that was given out last: the search for a free one goes on behind it, so that an
+    /// address rests before it is used again.
+    last: Option<Ipv4Addr>,
+    leases: Vec<Lease>,
+}
+
+/// The lease file, locked: whoever holds this is alone in changing the network.
+#[derive(Debug)]
+pub(crate) struct Book {
+    path: PathBuf,
+    page: Page,
+    _lock: Flock<File>,
+}
+
+impl Book {
+    // ANCHOR: open
+    /// Opens the lease file `name` in `folder` and waits until nobody else has it.
+    ///
+    /// The lock is on the folder: the file itself is replaced by every change, and a lock on a file
+    /// that has been replaced keeps nobody out. See flock(2).
+    pub fn open(folder: &Path, name: &str) -> Result<Book> {
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        let opened = File::open(folder).with_context(|| format!("open {}", folder.display()))?;
+        let lock = Flock::lock(opened, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| errno)
+            .with_context(|| format!("lock {}", folder.display()))?;
+        let path = folder.join(name);
+        let page = read(&path)?;
+        Ok(Book { path, page, _lock: lock })
+    }
+    // ANCHOR_END: open
+
+    /// All leases.
+    pub fn leases(&self) -> &[Lease] {
+        &self.page.leases
+    }
+
+    // ANCHOR: lease
+    /// Gives the process `pid` of the container `owner` an address, and writes it down.
+    pub fn lease(
+        &mut self,
+        subnet: &Subnet,
+        owner: &str,
+        pid: Pid,
+        ports: &[Port],
+    ) -> Result<Ipv4Addr> {
+        let taken = |address| self.page.leases.iter().any(|lease| lease.address == address);
+        let last = self.page.last.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let behind = subnet.hosts().filter(|&address| address > last);
+        let Some(address) = behind.chain(subnet.hosts()).find(|&address| !taken(address)) else {
+            bail!(
+                "all {} addresses of {subnet} are in use: remove a container, or choose a larger subnet",
+                self.page.leases.len()
+            );
+        };
+        let started = start_time(pid)?;
+        let ports = ports.to_vec();
+        let lease = Lease { address, owner: owner.into(), pid: pid.as_raw(), started, ports };
+        self.page.leases.push(lease);
+        self.page.last = Some(address);
+        self.save()?;
+        Ok(address)
+    }
+    // ANCHOR_END: lease
+
+    /// Ends the leases that `which` picks.
+    pub fn end(&mut self, which: impl Fn(&Lease) -> bool) -> Result<()> {
+        self.page.leases.retain(|lease| !which(lease));
+        self.save()
+    }
+
+    // ANCHOR: save
+    /// Replaces the file in one step: a reader, or the next run after a crash, finds either the old
+    /// state or the new one. See rename(2) and fsync(2).
+    fn save(&self) -> Result<()> {
+        let new = self.path.with_extension("new");
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(&self.page)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)
+        };
+        write().with_context(|| format!("write {}", self.path.display()))
+    }
+    // ANCHOR_END: save
+}
+
+fn read(path: &Path) -> Result<Page> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Page::default()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    serde_json::from_slice(&text).with_context(|| {
+        format!("read {} (when no container runs, it can be deleted)", path.display())
+    })
+}
+
+/// When `pid` started, in clock ticks since boot.
+fn start_time(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    // The second field is the program's name in parentheses, and may contain both blanks and
+    // parentheses. What follows the last of them starts with field 3.
+    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
+    fields
+        .and_then(|mut fields| fields.nth(22 - 3)?.parse().ok())
+        .with_context(|| format!("read {path}: no start time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_rest_before_they_are_used_again() {
+        let folder = std::env::temp_dir().join(format!("keel-lease-{}", std::process::id()));
+        let subnet: Subnet = "10.1.2.0/29".parse().unwrap();
+        let me = Pid::this();
+        let mut book = Book::open(&folder, "test.json").unwrap();
+        let mut lease = |book: &mut Book, owner: &str| {
+            book.lease(&subnet, owner, me, &[]).map(|address| address.octets()[3])
+        };
+        assert_eq!(lease(&mut book, "a").unwrap(), 2);
+        book.end(|lease| lease.owner == "a").unwrap();
+        for last in [3, 4, 5, 6, 2] {
+            assert_eq!(lease(&mut book, "b").unwrap(), last);
+        }
+        let error = lease(&mut book, "c").unwrap_err().to_string();
+        assert!(error.starts_with("all 5 addresses of 10.1.2.0/29 are in use"), "{error}");
+
+        drop(book);
+        let book = Book::open(&folder, "test.json").unwrap();
+        assert_eq!(book.leases().len(), 5);
+        assert!(book.leases().iter().all(Lease::is_alive));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_reused_pid_is_not_the_owner() {
+        let lease = Lease {
+            address: Ipv4Addr::LOCALHOST,
+            owner: "a".into(),
+            pid: std::process::id() as i32,
+            started: 1,
+            ports: Vec::new(),
+        };
+        assert!(!lease.is_alive());
+    }
+}
