@@ -1,1 +1,232 @@
 //! Step 6: layers and copy-on-write.
+//!
+//! An overlay shows several directories as one. The lower ones are only read; whatever is written,
+//! changed or deleted goes to the upper one. So any number of containers can stand on one rootfs,
+//! each with an upper directory of its own, and none sees what another writes.
+//!
+//!   [`Overlay::mount`] mounts one, with as many lower layers as the kernel allows;
+//!   [`mount_in_memory`] does so with an upper directory that is gone with the container;
+//!   [`changes`] tells what a container has done to its files, as `docker diff` does.
+//!
+//! Three modules hold what the engine needs besides: [`stack`], how a stack of layers is read;
+//! [`copy_tree`] and [`copy_layers`], for a machine that can't mount overlays; and the sentences for
+//! the ways in which a mount fails.
+//!
+//! The kernel's own account is Documentation/filesystems/overlayfs.rst.
+
+mod changes;
+mod copy;
+mod explain;
+pub mod stack;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mount_ns::detached::Detached;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::mkdtemp;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::MountAttrFlags;
+
+pub use changes::{Change, Kind, changes, changes_by_walk};
+pub use copy::{copy_layers, copy_tree};
+
+// ANCHOR: overlay
+/// The directories of which an overlay is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// The layers that are only read, topmost first. At least one, at most 500.
+    pub lowers: Vec<PathBuf>,
+    /// Takes every change. Not on an overlay itself, and used by one mount at a time.
+    pub upper: PathBuf,
+    /// Where the kernel prepares a change before it moves it to `upper`: so on the same mount, and
+    /// nobody else's business.
+    pub work: PathBuf,
+}
+// ANCHOR_END: overlay
+
+// ANCHOR: options
+/// Features that make an upper directory readable only together with its mount: off, as Docker
+/// wants them. With them off a directory that is renamed is copied, and a file whose mode changes is
+/// copied with its contents, so the upper directory tells all that [`changes`] needs to know.
+///
+/// `nofollow` besides keeps a layer that came with such marks from leading to a directory of its choice.
+const FEATURES: [(&str, &str); 3] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+// ANCHOR_END: options
+
+/// The most that mount(2) reads of its options, with the zero at their end. See mount(2).
+const PAGE: usize = 4096;
+
+impl Overlay {
+    // ANCHOR: in-folder
+    /// An overlay with its writable layer in `folder`, in `upper` and `work`, which are made if they
+    /// aren't there yet.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub fn in_folder(lowers: &[PathBuf], folder: &Path) -> Result<Overlay> {
+        let (upper, work) = (folder.join("upper"), folder.join("work"));
+        for dir in [&upper, &work] {
+            fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        }
+        // The root of an overlay is its upper directory: what may be done in the container's /
+        // depends on this one's mode and owner.
+        if let (Some(lower), None) = (lowers.first(), fs::read_dir(&upper)?.next()) {
+            copy::metadata(lower, &upper)?;
+        }
+        Ok(Overlay { lowers: lowers.to_vec(), upper, work })
+    }
+    // ANCHOR_END: in-folder
+
+    // ANCHOR: mount
+    /// Mounts it on `target`, in the caller's mount namespace. `target` may be one of the lower
+    /// layers: the mount covers it, and reads what it covers.
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN; else the sentence says what to change.
+    pub fn mount(&self, target: &Path) -> Result<()> {
+        let mounted = self.mount_layer_by_layer(target).or_else(|error| {
+            if explain::is_from_an_old_kernel(&error) {
+                self.mount_by_one_string(target)
+            } else {
+                Err(error)
+            }
+        });
+        mounted
+            .map_err(|error| self.explain(error))
+            .with_context(|| format!("mount an overlay on {}", target.display()))
+    }
+    // ANCHOR_END: mount
+
+    // ANCHOR: layer-by-layer
+    /// The way since Linux 6.7: one fsconfig(2) call a layer.
+    fn mount_layer_by_layer(&self, target: &Path) -> Result<()> {
+        let mut opened = Vec::new();
+        // fsconfig(2) takes strings of up to 255 bytes. Here a backslash is an escape in some keys.
+        let mut spell = |path: &PathBuf| match plain(path, "\\") {
+            Some(name) if name.len() < 256 => Ok(name.to_owned()),
+            _ => by_number(path, &mut opened),
+        };
+        let mut options = vec![("source".to_owned(), Some("overlay".to_owned()))];
+        for lower in &self.lowers {
+            options.push(("lowerdir+".to_owned(), Some(spell(lower)?)));
+        }
+        options.push(("upperdir".to_owned(), Some(spell(&self.upper)?)));
+        options.push(("workdir".to_owned(), Some(spell(&self.work)?)));
+        options.extend(features());
+
+        let mount = Detached::filesystem("overlay", &options, MountAttrFlags::empty())?;
+        let place =
+            open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
+        mount.attach(place)?;
+        Ok(())
+    }
+    // ANCHOR_END: layer-by-layer
+
+    // ANCHOR: one-string
+    /// The way before Linux 6.7: everything in one string, for which mount(2) has one page of room.
+    fn mount_by_one_string(&self, target: &Path) -> Result<()> {
+        let mut opened = Vec::new();
+        // Some signs would need an escape, and that changed from kernel to kernel.
+        let mut options = self.one_string(|path| match plain(path, ":,\\") {
+            Some(name) => Ok(name.to_owned()),
+            None => by_number(path, &mut opened),
+        })?;
+        if options.len() >= PAGE {
+            // By number a layer takes some 18 bytes, so two hundred fit. Docker's way to the same
+            // end is a folder full of short symlinks to its layers.
+            options = self.one_string(|path| by_number(path, &mut opened))?;
+        }
+        if options.len() >= PAGE {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG).into());
+        }
+        let flags = MsFlags::empty();
+        Ok(mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str()))?)
+    }
+    // ANCHOR_END: one-string
+
+    /// As mount(8) takes it after `-o`.
+    fn one_string(&self, mut spell: impl FnMut(&Path) -> io::Result<String>) -> io::Result<String> {
+        let lowers: io::Result<Vec<_>> = self.lowers.iter().map(|path| spell(path)).collect();
+        let mut options = format!("lowerdir={}", lowers?.join(":"));
+        options += &format!(",upperdir={},workdir={}", spell(&self.upper)?, spell(&self.work)?);
+        for (key, value) in features() {
+            options += &value.map_or(format!(",{key}"), |value| format!(",{key}={value}"));
+        }
+        Ok(options)
+    }
+}
+
+/// [`FEATURES`], and `userxattr` where the overlay can't keep its marks in `trusted.*` attributes.
+fn features() -> impl Iterator<Item = (String, Option<String>)> {
+    let fixed = FEATURES.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+    let user = stack::marks_are_users().then(|| ("userxattr".to_owned(), None));
+    fixed.into_iter().chain(user)
+}
+
+// ANCHOR: by-number
+/// The path as text, if it is that, and has none of the signs that mean something else.
+fn plain<'a>(path: &'a Path, signs: &str) -> Option<&'a str> {
+    path.to_str().filter(|name| !name.contains(|sign| signs.contains(sign)))
+}
+
+/// Another name for any path: /proc/self/fd/7. It is good as long as the directory stays `opened`.
+fn by_number(path: &Path, opened: &mut Vec<OwnedFd>) -> io::Result<String> {
+    let dir = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let name = format!("/proc/self/fd/{}", dir.as_raw_fd());
+    opened.push(dir);
+    Ok(name)
+}
+// ANCHOR_END: by-number
+
+// ANCHOR: in-memory
+/// Mounts an overlay on `target` whose writable layer is a tmpfs: when the mount goes, so do the
+/// changes. They count as the memory of the cgroup that made them.
+///
+/// # Errors
+/// As [`Overlay::mount`].
+pub fn mount_in_memory(lowers: &[PathBuf], target: &Path) -> Result<()> {
+    let scratch = mkdtemp(&std::env::temp_dir().join("overlay-XXXXXX"))
+        .context("make a folder for the writable layer")?;
+    let mounted = mount_with_tmpfs_on(&scratch, lowers, target);
+    // The overlay holds on to its tmpfs by itself: once it is mounted, nothing has to lie about.
+    let _ = umount2(&scratch, MntFlags::MNT_DETACH);
+    let _ = fs::remove_dir(&scratch);
+    mounted
+}
+
+fn mount_with_tmpfs_on(scratch: &Path, lowers: &[PathBuf], target: &Path) -> Result<()> {
+    mount(Some("tmpfs"), scratch, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mount a tmpfs on {}", scratch.display()))?;
+    Overlay::in_folder(lowers, scratch)?.mount(target)
+}
+// ANCHOR_END: in-memory
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_layer_comes_first() {
+        let lowers = vec!["/top".into(), "/bottom".into()];
+        let overlay = Overlay { lowers, upper: "/c/upper".into(), work: "/c/work".into() };
+        let options = overlay.one_string(|path| Ok(path.display().to_string())).unwrap();
+        let expected = "lowerdir=/top:/bottom,upperdir=/c/upper,workdir=/c/work,redirect_dir=";
+        assert!(options.starts_with(expected), "{options}");
+    }
+
+    #[test]
+    fn a_path_with_special_signs_goes_by_number() {
+        assert_eq!(plain(Path::new("/with space"), ":,\\"), Some("/with space"));
+        for path in ["/a:b", "/a,b", "/a\\b"] {
+            assert_eq!(plain(Path::new(path), ":,\\"), None, "{path}");
+        }
+        let mut opened = Vec::new();
+        let name = by_number(Path::new("/"), &mut opened).unwrap();
+        assert_eq!(fs::read_link(name).unwrap(), Path::new("/"));
+    }
+}
