@@ -109,6 +109,9 @@ pub fn set_attributes(
     attributes: MountAttrFlags,
     recursive: bool,
 ) -> Result<()> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
     let mut change = libc::mount_attr {
         attr_set: attributes.bits().into(),
         attr_clr: 0,

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+pub use rustix::fs::FileType;
 use rustix::fs::{
-    AtFlags, Dev, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, makedev, mknodat, openat,
-    openat2, symlinkat,
+    AtFlags, Dev, Mode, OFlags, ResolveFlags, chmodat, fstat, makedev, mknodat, openat, openat2,
+    symlinkat,
 };
 use rustix::io::Errno;
 
 use crate::detached::Detached;
-use crate::root::{Root, open_path};
+use crate::inside::open_path;
+use crate::root::Root;
 
 // ANCHOR: device
 /// A device that the container may open: where it is, and which driver it leads to.

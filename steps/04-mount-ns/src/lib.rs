@@ -6,8 +6,8 @@
 //!
 //! [`pivot_into`] is the whole story, and reads as one. Its steps are public, because a runtime tells
 //! the same story with other lists: an OCI config names the mounts, the devices and the masks. They
-//! are in modules of their own: [`root`] mounts below a directory that nothing leads out of,
-//! [`mount`] is the table of mounts as data, [`volume`] reads `--volume` and `--tmpfs`, [`devices`]
+//! are in modules of their own: [`root`] mounts below a directory that nothing leads out of
+//! (`inside` says how), [`mount`] is the table of mounts as data, [`volume`] reads `--volume` and `--tmpfs`, [`devices`]
 //! fills /dev, [`masks`] hides parts of /proc and /sys, [`cgroup_view`] shows cgroups, and
 //! [`detached`] holds the system calls by which all of them mount.
 //!
@@ -16,6 +16,7 @@
 pub mod cgroup_view;
 pub mod detached;
 pub mod devices;
+mod inside;
 pub mod masks;
 pub mod mount;
 pub mod root;
@@ -25,7 +26,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, mount_change};
 
 pub use crate::mount::Mount;
 pub use crate::root::Root;
@@ -89,7 +90,7 @@ pub fn pivot_into(rootfs: &Path, view: &View) -> Result<()> {
     // Last, what takes away: no more mount points to be made in the rootfs, and the masks must lie
     // on top of everything, also of a volume that covers /sys.
     if view.read_only {
-        root.set(MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        root.make_read_only()?;
     }
     if view.masks {
         masks::HIDDEN.iter().try_for_each(|path| masks::hide(&root, path.as_ref()))?;
@@ -131,7 +132,7 @@ impl View {
     /// # Errors
     /// When a tmpfs has an option that no container's mount may have.
     pub fn mounts(&self) -> Result<Vec<Mount>> {
-        let volumes = self.volumes.iter().map(Volume::mount);
+        let volumes = self.volumes.iter().map(|volume| Ok(volume.mount()));
         let tmpfs = self.tmpfs.iter().map(Tmpfs::mount);
         let mut mounts = tmpfs.chain(volumes).collect::<Result<Vec<_>>>()?;
         // What lies deeper comes later: /data would else cover /data/cache.

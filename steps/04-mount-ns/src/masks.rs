@@ -1,9 +1,11 @@
 //! What /proc and /sys must not give away, or must not take.
 //!
 //! Much in there belongs to no namespace: it is the one machine. Root in a container is root to
-//! those files, so they are covered, or made read-only, by a mount on each. (Root inside can unmount
-//! them again until step 10 takes CAP_SYS_ADMIN away; or until step 09, when the whole container is in
-//! a user namespace: then mounts that came with its mount namespace stay.)
+//! those files too, so each is covered or made read-only by a mount of its own.
+//!
+//! Root inside can still unmount them again; step 10 takes away the capability for that. In a user
+//! namespace, step 09, little is won by it: most of these files then ask for a right that root
+//! inside doesn't have.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,11 +16,13 @@ use rustix::mount::MountAttrFlags as Attr;
 
 use crate::detached::Detached;
 use crate::devices;
-use crate::root::{Root, is_directory};
+use crate::inside::is_directory;
+use crate::root::Root;
 
 // ANCHOR: lists
 /// What is hidden, as Docker's default (moby, `daemon/pkg/oci/defaults.go`): keys, the kernel's memory,
-/// and counters by which one container can watch another work.
+/// and counters by which one container can watch another work. (Docker also hides thermal_throttle in
+/// the folder of each processor: a list that is the machine's, not ours.)
 pub const HIDDEN: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",

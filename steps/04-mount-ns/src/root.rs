@@ -1,27 +1,19 @@
-//! The container's root, as a file descriptor, and mounting below it.
-//!
-//! An image is somebody else's: it may hold `/etc -> ../../..` or `/data -> /proc`. Whoever mounts
-//! on `rootfs/etc` by name then mounts on the host (runc's CVE-2021-30465 and CVE-2019-16884 are of
-//! that kind). So no path inside a container is ever given to mount(2) here. The kernel resolves it
-//! with the container's root as the root that nothing leads out of, openat2(2) RESOLVE_IN_ROOT, and
-//! what comes back is a file descriptor, which stays what it is.
+//! The container's root: mounting below it, and moving into it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{chdir, fchdir};
-use rustix::fs::{
-    CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
-    openat2,
-};
+use rustix::fs::{PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 use rustix::process::pivot_root;
 
 use crate::detached::{Detached, set_attributes};
+use crate::inside::{is_directory, open_path};
 use crate::mount::Mount;
 
 /// The root directory of a container that is being made.
@@ -76,28 +68,30 @@ impl Root {
         if mount.is_bind() {
             let source = open_path(&mount.source)
                 .with_context(|| format!("open {}", mount.source.display()))?;
-            let target = self.target(mount, is_directory(source.as_fd())?)?;
+            let (target, _) = self.target(mount, is_directory(source.as_fd())?)?;
             let copy = Detached::copy(&source, mount.kind == "rbind")?;
             copy.set(mount.attributes)?;
             copy.attach(target)?;
         } else {
-            let target = self.target(mount, true)?;
-            new_filesystem(mount, target.as_fd())?.attach(target)?;
+            let (target, was_there) = self.target(mount, true)?;
+            let covered = was_there.then_some(target.as_fd());
+            new_filesystem(mount, covered)?.attach(target)?;
         }
         Ok(())
     }
     // ANCHOR_END: mount
 
     // ANCHOR: target
-    /// Where `mount` goes: made if it is missing, and refused if mounting there would do harm.
-    fn target(&self, mount: &Mount, directory: bool) -> Result<OwnedFd> {
+    /// Where `mount` goes, and whether it was there before: made if it is missing, refused if mounting
+    /// there would do harm.
+    fn target(&self, mount: &Mount, directory: bool) -> Result<(OwnedFd, bool)> {
         let kernel_view = ["proc", "sysfs"].contains(&mount.kind.as_str());
         // The masks below trust /proc to be /proc. A link there could make them cover another place
         // than the one that the container's programs reach (runc's CVE-2019-19921).
         let how = if kernel_view { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-        let target = match self.find(&mount.target, how)? {
-            Some(target) => target,
-            None => self.make(&mount.target, directory)?,
+        let (target, was_there) = match self.find(&mount.target, how)? {
+            Some(target) => (target, true),
+            None => (self.make(&mount.target, directory)?, false),
         };
         match (directory, is_directory(target.as_fd())?) {
             (true, false) => bail!("a directory can't be mounted on a file"),
@@ -109,78 +103,9 @@ impl Root {
         // (runc lets lxcfs cover a few files, such as /proc/meminfo. Not done here.)
         let in_proc = fstatfs(&target).map_err(io::Error::from)?.f_type == PROC_SUPER_MAGIC;
         ensure!(!in_proc || mount.kind == "proc", "nothing may be mounted inside /proc");
-        Ok(target)
+        Ok((target, was_there))
     }
     // ANCHOR_END: target
-
-    // ANCHOR: find
-    /// What `path` leads to inside the container; nothing when it doesn't exist. Absolute links and
-    /// `..` start and stop at this root.
-    ///
-    /// # Errors
-    /// ELOOP when `how` forbids the links on the way. See openat2(2).
-    pub fn find(&self, path: &Path, how: ResolveFlags) -> Result<Option<OwnedFd>> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | how;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        for _attempt in 0..128 {
-            match openat2(&self.0, path, flags, Mode::empty(), inside) {
-                Ok(found) => return Ok(Some(found)),
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                // openat2(2): somewhere a directory was renamed during a `..`: it can't tell whether
-                // that one still lies inside. Asking again is what the manual advises.
-                Err(Errno::AGAIN) => continue,
-                Err(Errno::LOOP) => {
-                    bail!("{} is a symbolic link in the image: refused", path.display())
-                }
-                Err(Errno::NOSYS) => bail!("needs Linux 5.6 or later (openat2)"),
-                Err(errno) => return Err(io::Error::from(errno).into()),
-            }
-        }
-        bail!("{}: directories there keep moving", path.display())
-    }
-    // ANCHOR_END: find
-
-    // ANCHOR: make
-    /// Makes the directory or empty file `path` and the directories above it, inside the container.
-    fn make(&self, path: &Path, directory: bool) -> Result<OwnedFd> {
-        let mut here = PathBuf::from("/");
-        let mut parent = self.existing(&here)?;
-        let mut rest = path.components().filter(|part| *part != Component::RootDir).peekable();
-        while let Some(part) = rest.next() {
-            here.push(part);
-            let found = self.find(&here, ResolveFlags::empty())?;
-            parent = match found {
-                Some(found) => found,
-                None => {
-                    let last = rest.peek().is_none();
-                    make_one(parent.as_fd(), part.as_ref(), directory || !last)
-                        .with_context(|| format!("make {} in the container", here.display()))?;
-                    // Looked up once more from the top: whatever stands there now is inside.
-                    self.existing(&here)?
-                }
-            };
-        }
-        Ok(parent)
-    }
-
-    fn existing(&self, path: &Path) -> Result<OwnedFd> {
-        let found = self.find(path, ResolveFlags::empty())?;
-        found.with_context(|| format!("{} is a link to nowhere in the image", path.display()))
-    }
-    // ANCHOR_END: make
-
-    /// The directory `path` inside the container, made if it is missing.
-    ///
-    /// # Errors
-    /// When it is there and not a directory, or can't be made.
-    pub fn directory(&self, path: &Path) -> Result<OwnedFd> {
-        let found = match self.find(path, ResolveFlags::empty())? {
-            Some(found) => found,
-            None => self.make(path, true)?,
-        };
-        ensure!(is_directory(found.as_fd())?, "{} is not a directory", path.display());
-        Ok(found)
-    }
 
     // ANCHOR: pivot
     /// Makes this root the root of the mount namespace, and lets go of the old one: from here on no
@@ -199,14 +124,16 @@ impl Root {
     }
     // ANCHOR_END: pivot
 
-    /// Adds attributes to the root's own mount, and to none of those below it: /proc, /dev and the
-    /// volumes keep what they have.
+    // ANCHOR: make-read-only
+    /// Makes the root's own mount read-only, and none of those below it: /proc, /dev and the volumes
+    /// keep their modes.
     ///
     /// # Errors
     /// As [`set_attributes`].
-    pub fn set(&self, attributes: Attr) -> Result<()> {
-        set_attributes(self.0.as_fd(), attributes, false).context("change the root mount")
+    pub fn make_read_only(&self) -> Result<()> {
+        set_attributes(self.0.as_fd(), Attr::MOUNT_ATTR_RDONLY, false).context("make / read-only")
     }
+    // ANCHOR_END: make-read-only
 }
 
 impl AsFd for Root {
@@ -217,13 +144,13 @@ impl AsFd for Root {
 
 // ANCHOR: new-filesystem
 /// The filesystem that `mount` asks for, or what comes nearest where the kernel won't give a new one.
-fn new_filesystem(mount: &Mount, target: BorrowedFd) -> Result<Detached> {
+fn new_filesystem(mount: &Mount, covered: Option<BorrowedFd>) -> Result<Detached> {
     let mut data = vec![("source".to_owned(), Some(mount.source.display().to_string()))];
     data.extend(mount.data.iter().cloned());
     // As runc: a tmpfs over a private directory (/root) is as private, unless a mode is asked for.
-    if mount.kind == "tmpfs" && !mount.has("mode") {
-        let covered = fstat(target).map_err(io::Error::from)?.st_mode & 0o7777;
-        data.push(("mode".to_owned(), Some(format!("{covered:o}"))));
+    if let ("tmpfs", Some(covered), false) = (mount.kind.as_str(), covered, mount.has("mode")) {
+        let mode = fstat(covered).map_err(io::Error::from)?.st_mode & 0o7777;
+        data.push(("mode".to_owned(), Some(format!("{mode:o}"))));
     }
 
     let made = Detached::filesystem(&mount.kind, &data, mount.attributes);
@@ -253,29 +180,6 @@ fn host_view(path: &str, attributes: Attr) -> Result<Detached> {
     let view = Detached::copy(open_path(path.as_ref()).context(path.to_owned())?, true)?;
     view.set(attributes)?;
     Ok(view)
-}
-
-/// Makes a file or directory; that it appeared by itself meanwhile is fine.
-fn make_one(parent: BorrowedFd, name: &Path, directory: bool) -> io::Result<()> {
-    let made = if directory {
-        mkdirat(parent, name, Mode::from_raw_mode(0o755))
-    } else {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(parent, name, flags | OFlags::RDONLY, Mode::from_raw_mode(0o755)).map(drop)
-    };
-    match made {
-        Err(Errno::EXIST) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// Opens a path of the host as a place: enough to mount from or on it, not to read it.
-pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    Ok(openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-pub(crate) fn is_directory(file: BorrowedFd) -> io::Result<bool> {
-    Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Directory)
 }
 
 fn errno(error: &Error) -> Option<Errno> {

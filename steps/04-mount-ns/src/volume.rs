@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use rustix::mount::MountAttrFlags as Attr;
 
 use crate::mount::Mount;
 
@@ -42,12 +43,10 @@ impl FromStr for Volume {
 
 impl Volume {
     /// The line of the table that this volume is.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn mount(&self) -> Result<Mount> {
-        let mode = if self.read_only { "ro" } else { "rw" };
-        Mount::new("rbind", &self.source, &self.target, [mode])
+    pub fn mount(&self) -> Mount {
+        let (source, target) = (self.source.clone(), self.target.clone());
+        let attributes = if self.read_only { Attr::MOUNT_ATTR_RDONLY } else { Attr::empty() };
+        Mount { kind: "rbind".to_owned(), source, target, attributes, data: vec![] }
     }
 }
 
@@ -95,7 +94,6 @@ fn inside(target: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::mount::MountAttrFlags as Attr;
 
     #[test]
     fn volumes_as_docker_writes_them() {
