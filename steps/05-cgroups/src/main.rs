@@ -1,3 +1,83 @@
-//! Step 5: limits, accounting, freezing.
+//! Step 5, the container so far: own names, processes and mounts; now its use is counted and limited.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+
+use anyhow::Result;
+use cgroups::{Cgroup, Limits};
+use clap::Parser;
+use mount_ns::{Tmpfs, View, Volume};
+use pid_ns::Exit;
+use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
+
+// ANCHOR: args
+/// Run a command with limits, and tell what it has used.
+///
+/// Still the host's: its users and network.
+#[derive(Parser)]
+#[command(
+    name = "step05-cgroups",
+    after_help = "Example: step05-cgroups -m 64m --cpus 0.5 --pids-limit 20 rootfs sh"
+)]
+struct Args {
+    #[command(flatten)]
+    limits: Limits,
+    /// The container's own hostname
+    #[arg(long, default_value = "container", value_name = "NAME")]
+    hostname: String,
+    /// Put a small init in front of the command: it reaps orphans and passes signals on
+    #[arg(long)]
+    init: bool,
+    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    volumes: Vec<Volume>,
+    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    tmpfs: Vec<Tmpfs>,
+    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
+    #[arg(long)]
+    read_only: bool,
+    /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
+    rootfs: PathBuf,
+    /// The command to run inside, with its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+// ANCHOR_END: args
+
+// ANCHOR: main
+fn main() -> ExitCode {
+    chroot::exit::report(limited(Args::parse()))
+}
+
+/// Makes the cgroup, and removes it again however the container's life goes.
+fn limited(args: Args) -> Result<ExitCode> {
+    let mut cgroup = Cgroup::create(&format!("step05-{}", process::id()))?;
+    let ended = cgroup.limit(&args.limits).and_then(|()| container(args, &cgroup));
+    cgroup.remove()?;
+    Ok(ended?.into())
+}
+
+fn container(args: Args, cgroup: &Cgroup) -> Result<Exit> {
+    let Args { hostname, init, volumes, tmpfs, read_only, rootfs, command, limits } = args;
+    let view = View { volumes, tmpfs, read_only, cgroup: true, ..View::default() };
+    let container = pid_ns::spawn(&[Uts, Ipc, Pid, Mount], || {
+        cgroup.join()?;
+        unshare::leave(&[Namespace::Cgroup])?; // after the join: this cgroup becomes its root
+        unshare::set_hostname(&hostname)?;
+        mount_ns::pivot_into(&rootfs, &view)?;
+        if init {
+            pid_ns::become_init()?;
+        }
+        chroot::exec(&command)
+    })?;
+    let exit = container.release()?.wait()?;
+
+    let stats = cgroup.stats()?;
+    eprintln!("{stats}");
+    if let (137, 1.., Some(limit)) = (exit.code, stats.oom_kills, limits.memory) {
+        eprintln!("killed by the kernel: out of memory (limit {limit})");
+    }
+    Ok(exit)
+}
+// ANCHOR_END: main
