@@ -1,0 +1,183 @@
+//! What the container's first process does between its birth and its exec.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cgroups::Cgroup;
+use mount_ns::{Root, cgroup_view, devices, masks};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::resource::setrlimit;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use unshare::Namespace;
+
+use crate::plan::{Plan, Who};
+use crate::user::{Parent, User};
+
+/// What takes the place of the process's stdin, stdout and stderr.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Where it reads from.
+    pub stdin: OwnedFd,
+    /// Where its output goes.
+    pub stdout: OwnedFd,
+    /// Where its complaints go.
+    pub stderr: OwnedFd,
+}
+
+/// The child and its surroundings, as [`crate::create`] was given them.
+pub(crate) struct Child<F> {
+    pub(crate) plan: Plan,
+    pub(crate) parent: Parent,
+    pub(crate) stdio: Option<Stdio>,
+    pub(crate) init: bool,
+    pub(crate) mount_rootfs: F,
+}
+
+// ANCHOR: become
+impl<F: FnOnce() -> Result<()>> Child<F> {
+    /// Becomes the container's command. The order is the point: each line needs a power or a view
+    /// of the host that a later one takes away.
+    pub(crate) fn r#become(self, cgroup: Option<&Cgroup>) -> Result<Infallible> {
+        let Child { plan, parent, stdio, init, mount_rootfs } = self;
+        if let Some(stdio) = &stdio {
+            stdio.adopt()?;
+        }
+
+        // While the host's cgroups are in sight. A cgroup namespace shows as its root the cgroup in
+        // which it was made: so join first. cgroup_namespaces(7).
+        if let Some(cgroup) = cgroup {
+            cgroup.join()?;
+        }
+        if plan.has_new(Namespace::Cgroup) {
+            unshare::leave(&[Namespace::Cgroup])?;
+        }
+        plan.join_namespaces()?;
+        plan.set_names()?;
+
+        mount_ns::make_private()?;
+        mount_rootfs()?;
+        let root = plan.move_in(cgroup.is_some())?;
+
+        let mut program = plan.program.clone();
+        let user = plan.user()?;
+        set_home(&mut program.env, &user);
+        make_working_directory(&program.cwd)?;
+        plan.seal(&root)?;
+
+        if init {
+            pid_ns::become_init()?;
+        }
+        plan.set_rlimits()?;
+        user.r#become()?;
+        if !init {
+            parent.take_me_along()?;
+        }
+        if plan.no_new_privileges {
+            prctl::set_no_new_privs().context("set no_new_privs")?;
+        }
+        program.exec()
+    }
+}
+// ANCHOR_END: become
+
+impl Stdio {
+    fn adopt(&self) -> Result<()> {
+        dup2_stdin(&self.stdin).context("set stdin")?;
+        dup2_stdout(&self.stdout).context("set stdout")?;
+        dup2_stderr(&self.stderr).context("set stderr")
+    }
+}
+
+impl Plan {
+    fn join_namespaces(&self) -> Result<()> {
+        for (kind, file) in &self.joined {
+            // setns(2): given the kind too, the kernel refuses a file that is another one's.
+            setns(file, CloneFlags::from_bits_retain(kind.flag()))
+                .with_context(|| format!("join the {kind} namespace"))?;
+        }
+        Ok(())
+    }
+
+    fn set_names(&self) -> Result<()> {
+        if let Some(name) = &self.hostname {
+            unshare::set_hostname(name)?;
+        }
+        if let Some(name) = &self.domainname {
+            unshare::set_domainname(name)?;
+        }
+        Ok(())
+    }
+
+    // ANCHOR: move-in
+    /// [`mount_ns::pivot_into`] with the config's own lists.
+    fn move_in(&self, has_cgroup: bool) -> Result<Root> {
+        let root = Root::bind(&self.rootfs)?;
+        let dev = Path::new("/dev");
+        // A bundle may bring no /dev of its own, or bind one that has its devices already.
+        if !self.mounts.iter().any(|mount| mount.target == dev) {
+            devices::create(&root, &devices::defaults())?;
+        }
+        for mount in &self.mounts {
+            match mount.kind.as_str() {
+                // Nothing of its own to show without one.
+                "cgroup" | "cgroup2" if !has_cgroup => {}
+                "cgroup" | "cgroup2" => cgroup_view::mount(&root)?,
+                _ => root.mount(mount)?,
+            }
+            if mount.target == dev && !mount.is_bind() {
+                devices::create(&root, &devices::defaults())?;
+            }
+        }
+        root.pivot()?;
+        devices::own_null(&root)?;
+        Ok(root)
+    }
+    // ANCHOR_END: move-in
+
+    /// What takes away comes last.
+    fn seal(&self, root: &Root) -> Result<()> {
+        if self.read_only {
+            root.make_read_only()?;
+        }
+        self.hidden.iter().try_for_each(|path| masks::hide(root, path))?;
+        self.protected.iter().try_for_each(|path| masks::protect(root, path))
+    }
+
+    fn user(&self) -> Result<User> {
+        match &self.user {
+            Who::Known(user) => Ok(user.clone()),
+            Who::Named(name) => User::find(name),
+        }
+    }
+
+    fn set_rlimits(&self) -> Result<()> {
+        for &(resource, soft, hard) in &self.rlimits {
+            setrlimit(resource, soft, hard).with_context(|| format!("set {resource:?}"))?;
+        }
+        if let Some(mask) = self.umask {
+            umask(Mode::from_bits_truncate(mask));
+        }
+        Ok(())
+    }
+}
+
+/// Docker and runc do so too: HOME is the user's, unless the config sets it.
+fn set_home(env: &mut Vec<String>, user: &User) {
+    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
+        env.push(format!("HOME={}", user.home()));
+    }
+}
+
+/// A working directory that the image lacks is made, as by runc. It is the container's own path:
+/// the root has been changed.
+fn make_working_directory(cwd: &Path) -> Result<()> {
+    if cwd.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(cwd).with_context(|| format!("make the working directory {}", cwd.display()))
+}
