@@ -116,18 +116,21 @@ impl Facts {
             own(Namespace::Mount).then(|| mounts.iter().map(|mount| mount.id).collect());
         about.descriptors = process::descriptors(process, &root, mount_ids.as_ref())?;
 
-        Ok(Facts {
+        let facts = Facts {
             process: about,
             root,
             mounts,
-            names: Names::look(process, own(Namespace::Uts))?,
+            names: Names::look(process, own(Namespace::Uts), own(Namespace::User))?,
             clocks: Clocks::look(process)?,
             network: Network::look(process)?,
             cgroup: Cgroup::look(process, &me)?,
             identity: Identity::look(process, &me)?,
             limits: process::own_limits(process, &me)?,
             namespaces,
-        })
+        };
+        // Not everything goes through the open folder. But as long as the process isn't waited for,
+        // nobody else can have its pid.
+        process.read("limits").map(|_| facts)
     }
 
     /// Whether the process is in another namespace of this kind than the observer. An unshared pid or

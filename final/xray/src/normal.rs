@@ -15,7 +15,7 @@ use crate::identity::CapSet;
 use crate::net::Link;
 use crate::picture::{limits_text, tmpfs_size};
 use crate::root::Kind;
-use crate::{Facts, Mount, cgroup};
+use crate::{Facts, Mount};
 
 /// The normal form: lines of `key: value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Facts {
         }
         // By name, so that the order of mounting may change.
         let mounts: BTreeMap<_, _> =
-            self.own_mounts().map(|mount| (&mount.mount_point, mount_words(mount))).collect();
+            self.own_mounts().map(|mount| (&mount.mount_point, self.mount_words(mount))).collect();
         for (mount_point, words) in mounts {
             normal.add(format!("mount {mount_point}"), words);
         }
@@ -184,6 +184,21 @@ impl Facts {
         let devices: Vec<_> = devices.map(String::as_str).collect();
         if !devices.is_empty() {
             normal.add("devices", devices.join(" "));
+        }
+    }
+
+    /// A mount without the host's part: which disk a folder lies on is of no interest.
+    fn mount_words(&self, mount: &Mount) -> String {
+        const KERNELS: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "overlay"];
+        if mount.is_cgroup() {
+            return format!("cgroup, {}", if self.cgroups_are_read_only() { "ro" } else { "rw" });
+        }
+        let kind = KERNELS.into_iter().find(|kind| mount.root == "/" && mount.fs_type == *kind);
+        match (kind, tmpfs_size(mount)) {
+            (Some(kind), Some(size)) => format!("{kind}, {}, {size}", mount.access()),
+            (Some(kind), None) => format!("{kind}, {}", mount.access()),
+            // What else a bind mount forbids comes from the disk's own mount.
+            (None, _) => format!("bind, {}", if mount.is_read_only() { "ro" } else { "rw" }),
         }
     }
 
@@ -221,7 +236,10 @@ impl Facts {
 
     fn normal_cgroup(&self, normal: &mut Normal) {
         normal.add("cgroup", if self.cgroup.own { "own" } else { HOSTS });
-        for (key, value) in cgroup::limits(&self.cgroup) {
+        if !self.cgroup.own {
+            return;
+        }
+        for (key, value) in self.cgroup.normal_lines() {
             normal.add(key, value);
         }
     }
@@ -257,24 +275,6 @@ impl Facts {
 
 fn or_none(text: String) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
-}
-
-/// A mount without the host's part: which disk a folder lies on is of no interest.
-fn mount_words(mount: &Mount) -> String {
-    const KERNELS: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "overlay"];
-    let access = mount.access();
-    let read_only = if mount.is_read_only() { "ro" } else { "rw" };
-    if mount.is_cgroup() {
-        // One mount with v2, a tmpfs with a mount for each controller with v1.
-        return format!("cgroup, {read_only}");
-    }
-    let kind = KERNELS.into_iter().find(|kind| mount.root == "/" && mount.fs_type == *kind);
-    match (kind, tmpfs_size(mount)) {
-        (Some(kind), Some(size)) => format!("{kind}, {access}, {size}"),
-        (Some(kind), None) => format!("{kind}, {access}"),
-        // What else a bind mount forbids comes from the disk's own mount.
-        (None, _) => format!("bind, {read_only}"),
-    }
 }
 
 /// Whether a link is one that some kernel modules put into every new network namespace.

@@ -5,7 +5,6 @@ use std::fmt;
 use unshare::Namespace;
 
 use crate::Facts;
-use crate::cgroup;
 use crate::root::Kind;
 use crate::text::columns;
 
@@ -53,9 +52,16 @@ impl Facts {
         );
         if self.owns(Namespace::Mount) {
             let copied = self.seen_mounts().any(|mount| mount.as_host);
-            let copied = copied.then_some("a copy of the host's");
             let mounts = self.own_mounts().map(|mount| mount.mount_point.as_str());
-            add("mounts", copied.into_iter().chain(mounts).collect::<Vec<_>>().join(" "));
+            let mounts = mounts.collect::<Vec<_>>().join(" ");
+            add(
+                "mounts",
+                match (copied, mounts.is_empty()) {
+                    (true, true) => "a copy of the host's".to_owned(),
+                    (true, false) => format!("a copy of the host's, and {mounts}"),
+                    (false, _) => mounts,
+                },
+            );
         }
         if self.owns(Namespace::Pid) {
             add("pid", self.process.pid_inside.to_string());
@@ -70,7 +76,9 @@ impl Facts {
             add("network", self.own_links());
         }
         if self.cgroup.own {
-            let limits: Vec<_> = cgroup::limits(&self.cgroup)
+            let limits: Vec<_> = self
+                .cgroup
+                .limit_lines()
                 .into_iter()
                 .map(|(key, value)| format!("{key} {value}"))
                 .collect();

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
+use cgroups::Bytes;
 use unshare::Namespace;
 
-use crate::cgroup;
 use crate::identity::{Id, Range};
 use crate::net::{Link, Route};
 use crate::process::Limit;
 use crate::root::Kind;
-use crate::text::{Row, grouped, size};
+use crate::text::{Row, grouped};
 use crate::{Facts, Mount};
 
 impl fmt::Display for Facts {
@@ -105,7 +105,13 @@ impl Facts {
             return row("table", "the host's".to_owned());
         }
         for mount in self.own_mounts() {
-            row(&mount.mount_point, mount_text(mount));
+            row(
+                &mount.mount_point,
+                match mount.is_cgroup() {
+                    true => self.cgroup_mount_text(mount),
+                    false => mount_text(mount),
+                },
+            );
         }
         let shared = self.seen_mounts().filter(|mount| mount.as_host).count();
         if shared > 0 {
@@ -128,6 +134,25 @@ impl Facts {
             let bound = if bound { " (bound from the host's)" } else { "" };
             row("devices", format!("{}{bound}", self.root.devices.join(" ")));
         }
+    }
+
+    /// With v1 a tmpfs holds a mount for each controller, or for a few together.
+    fn cgroup_mount_text(&self, top: &Mount) -> String {
+        let hierarchies =
+            self.seen_mounts().filter(|mount| mount.is_cgroup() && mount.fs_type == "cgroup");
+        let access = if self.cgroups_are_read_only() { "ro" } else { "rw" };
+        match hierarchies.count() {
+            0 => mount_text(top),
+            number => format!("cgroup v1, {access}, {number} hierarchies"),
+        }
+    }
+
+    /// Whether no cgroup can be changed below /sys/fs/cgroup.
+    pub(crate) fn cgroups_are_read_only(&self) -> bool {
+        let mut cgroups = self
+            .seen_mounts()
+            .filter(|mount| mount.is_cgroup() && mount.fs_type.starts_with("cgroup"));
+        cgroups.all(Mount::is_read_only)
     }
 
     /// The mounts that tell something: not the root, which has its own lines; not those that the host
@@ -181,10 +206,11 @@ impl Facts {
     }
 
     fn cgroup_rows(&self, rows: &mut Vec<Row>) {
-        let whose = if self.cgroup.own { "" } else { " (the host's)" };
-        rows.push(Row::new("cgroup", "path", format!("{}{whose}", self.cgroup.path)));
-        for (key, value) in cgroup::lines(&self.cgroup) {
-            rows.push(Row::new("cgroup", key, value));
+        let key = if self.cgroup.own { "path" } else { "the host's" };
+        rows.push(Row::new("cgroup", key, self.cgroup.path.clone()));
+        if self.cgroup.own {
+            let lines = self.cgroup.use_lines().into_iter();
+            rows.extend(lines.map(|(key, value)| Row::new("cgroup", key, value)));
         }
     }
 
@@ -193,9 +219,10 @@ impl Facts {
         let identity = &self.identity;
         row("user", id_text(identity.user));
         row("group", id_text(identity.group));
-        if !identity.groups.is_empty() {
-            let groups: Vec<_> = identity.groups.iter().map(u32::to_string).collect();
-            row("more groups", groups.join(" "));
+        let more = identity.groups.iter().filter(|group| **group != identity.group.outside);
+        let more: Vec<_> = more.map(u32::to_string).collect();
+        if !more.is_empty() {
+            row("more groups", more.join(" "));
         }
         match self.owns(Namespace::User) {
             false => row("id maps", "the host's".to_owned()),
@@ -221,6 +248,9 @@ impl Facts {
                 Some((_, names)) => names.push(name),
                 None => lines.push((text, vec![name])),
             }
+        }
+        if let [(set, _)] = &lines[..] {
+            return vec![("capabilities", format!("{set}, in all sets"))];
         }
         let headings = std::iter::once("capabilities").chain(std::iter::repeat(""));
         let lines = headings.zip(lines);
@@ -251,7 +281,7 @@ pub(crate) fn tmpfs_size(mount: &Mount) -> Option<String> {
     let size_of = |option: &String| option.strip_prefix("size=")?.strip_suffix('k')?.parse().ok();
     let kib: u64 =
         mount.fs_options.iter().find_map(size_of).filter(|_| mount.fs_type == "tmpfs")?;
-    Some(size(kib.saturating_mul(1024)))
+    Some(Bytes(kib.saturating_mul(1024)).to_string())
 }
 
 fn link_text(link: &Link) -> String {

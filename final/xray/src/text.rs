@@ -92,33 +92,9 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// A number of bytes as people say it, with at most one decimal.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut amount = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    let decimals = usize::from((amount * 10.0).round() % 10.0 != 0.0);
-    format!("{amount:.decimals$} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(64 << 20), "64 MiB");
-        assert_eq!(size(u64::MAX), "16 EiB");
-    }
 
     #[test]
     fn long_text_goes_on_below_and_long_words_lose_their_middle() {
