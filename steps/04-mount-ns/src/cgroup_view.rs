@@ -30,6 +30,19 @@ const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
 /// # Errors
 /// When the caller has no cgroup namespace of its own; EPERM when it doesn't own it.
 pub fn mount(root: &Root) -> Result<()> {
+    mount_with(root, "ro")
+}
+
+/// The same, but writable: for an environment in which other containers are started, such as the
+/// lab. What is written there stays below the caller's own cgroup.
+///
+/// # Errors
+/// As [`mount`].
+pub fn mount_writable(root: &Root) -> Result<()> {
+    mount_with(root, "rw")
+}
+
+fn mount_with(root: &Root, access: &str) -> Result<()> {
     // Not only would the host's whole tree come in sight: a cgroup2 that is mounted from the first
     // namespace takes the new mount's options for all (nsdelegate lost on the host). cgroups(7)
     let own = fs::metadata("/proc/self/ns/cgroup").context("stat /proc/self/ns/cgroup")?;
@@ -40,14 +53,14 @@ pub fn mount(root: &Root) -> Result<()> {
     if let [only] = hierarchies.as_slice()
         && only.is_v2()
     {
-        return root.mount(&only.mount(PLACE.as_ref())?);
+        return root.mount(&only.mount(PLACE.as_ref(), access)?);
     }
 
     let options = ["nosuid", "nodev", "noexec", "mode=755"];
     root.mount(&Mount::new("tmpfs", "tmpfs".as_ref(), PLACE.as_ref(), options)?)?;
     let place = root.directory(PLACE.as_ref())?;
     for hierarchy in &hierarchies {
-        root.mount(&hierarchy.mount(&Path::new(PLACE).join(hierarchy.folder()))?)?;
+        root.mount(&hierarchy.mount(&Path::new(PLACE).join(hierarchy.folder()), access)?)?;
         for alias in hierarchy.aliases() {
             match symlinkat(hierarchy.folder(), &place, alias) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -90,9 +103,9 @@ impl Hierarchy<'_> {
     }
 
     /// The mount that shows it. For version 1 the controllers' names are its options.
-    fn mount(&self, target: &Path) -> Result<Mount> {
+    fn mount(&self, target: &Path, access: &str) -> Result<Mount> {
         let kind = if self.is_v2() { "cgroup2" } else { "cgroup" };
-        let safe = ["ro", "nosuid", "nodev", "noexec"].into_iter();
+        let safe = [access, "nosuid", "nodev", "noexec"].into_iter();
         Mount::new(kind, "cgroup".as_ref(), target, safe.chain(self.controllers.split(',')))
     }
 }
@@ -105,7 +118,7 @@ mod tests {
     fn version_2_is_one_hierarchy_without_a_name() {
         let hierarchies = parse("0::/\n");
         assert_eq!(hierarchies, [Hierarchy { controllers: "" }]);
-        let mount = hierarchies[0].mount(PLACE.as_ref()).unwrap();
+        let mount = hierarchies[0].mount(PLACE.as_ref(), "ro").unwrap();
         assert_eq!((mount.kind.as_str(), mount.data.len()), ("cgroup2", 0));
     }
 
@@ -116,7 +129,7 @@ mod tests {
         assert_eq!(folders, ["cpu,cpuacct", "systemd", "unified"]);
         assert_eq!(hierarchies[0].aliases().collect::<Vec<_>>(), ["cpu", "cpuacct"]);
         assert_eq!(hierarchies[1].aliases().count(), 0);
-        let systemd = hierarchies[1].mount("/x".as_ref()).unwrap();
+        let systemd = hierarchies[1].mount("/x".as_ref(), "ro").unwrap();
         assert_eq!(systemd.data, [("name".to_owned(), Some("systemd".to_owned()))]);
     }
 }
