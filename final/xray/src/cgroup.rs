@@ -164,9 +164,9 @@ impl Limits {
 impl Limits {
     /// A v1 cgroup has to name its CPUs and memory nodes, also when these are all that there are.
     fn without_all(mut self, my_status: &str) -> Self {
-        let all = |name| field(my_status, name).map(str::to_owned);
-        self.on_cpus = self.on_cpus.filter(|_| self.on_cpus != all("Cpus_allowed_list"));
-        self.on_nodes = self.on_nodes.filter(|_| self.on_nodes != all("Mems_allowed_list"));
+        let some = |list: &String, all| field(my_status, all) != Some(list.as_str());
+        self.on_cpus = self.on_cpus.filter(|cpus| some(cpus, "Cpus_allowed_list"));
+        self.on_nodes = self.on_nodes.filter(|nodes| some(nodes, "Mems_allowed_list"));
         self
     }
 }
