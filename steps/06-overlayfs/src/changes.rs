@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use crate::copy::{attributes, could_keep_owner, is_device};
 use crate::stack::{self, Shown, lstat};
 
-// ANCHOR: change
 /// One line of `docker diff`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -32,7 +31,6 @@ pub enum Kind {
     /// It is gone. What a directory that is gone held is not listed.
     Deleted,
 }
-// ANCHOR_END: change
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,10 +91,9 @@ fn walk(upper: Upper, lowers: &[PathBuf], dir: &Path) -> Result<Vec<Change>> {
 }
 
 impl Walk {
-    // ANCHOR: directory
     /// Compares `dir`, which is `at` in the container, with the directories `below` it.
     fn directory(&mut self, at: &Path, dir: &Path, below: &[PathBuf], opaque: bool) -> Result<()> {
-        let mut names = stack::names([&dir.to_owned()])?;
+        let mut names = stack::names([dir])?;
         if opaque || self.upper == Upper::Copy {
             names.extend(stack::names(below)?);
         }
@@ -106,7 +103,6 @@ impl Walk {
         }
         Ok(())
     }
-    // ANCHOR_END: directory
 
     // ANCHOR: entry
     /// Compares what there is now at `path` with what there was.

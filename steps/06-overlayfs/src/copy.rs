@@ -41,7 +41,6 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     copy_layers(&[from.to_owned()], to)
 }
 
-// ANCHOR: copy-layers
 /// The same for a stack of layers, topmost first: the copy holds what an overlay would show.
 ///
 /// # Errors
@@ -50,6 +49,8 @@ pub fn copy_layers(lowers: &[PathBuf], to: &Path) -> Result<()> {
     let top = lowers.first().context("no layer to copy")?;
     ensure!(top.is_dir(), "{} is not a directory", top.display());
     fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
+    let inside = lowers.iter().find(|lower| stack::inside(to, lower));
+    ensure!(inside.is_none(), "{} lies inside what is to be copied", to.display());
     directory(lowers, to, &mut HardLinks::new())?;
     metadata(top, to)
 }
@@ -71,7 +72,6 @@ fn directory(dirs: &[PathBuf], to: &Path, links: &mut HardLinks) -> Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: copy-layers
 
 /// Makes `target` the same kind of file as `source`, and fills it. Says whether its metadata is
 /// still to be set.
@@ -137,11 +137,11 @@ fn contents(source: &Path, size: u64, target: &Path) -> io::Result<()> {
 }
 // ANCHOR_END: contents
 
-// ANCHOR: metadata
 /// Gives `target` the owner, mode, extended attributes and times of `source`.
 pub(crate) fn metadata(source: &Path, target: &Path) -> Result<()> {
     let copy = || -> Result<()> {
-        let from = fs::symlink_metadata(source)?;
+        let from =
+            fs::symlink_metadata(source).with_context(|| format!("stat {}", source.display()))?;
         let mut mode = from.mode();
         if let Err(error) = lchown(target, Some(from.uid()), Some(from.gid())) {
             if !may_be_passed_over(&error) {
@@ -167,7 +167,6 @@ pub(crate) fn metadata(source: &Path, target: &Path) -> Result<()> {
     };
     copy().with_context(|| format!("set owner, mode and times of {}", target.display()))
 }
-// ANCHOR_END: metadata
 
 /// The extended attributes that are a file's own: no overlay's marks, and no labels that the host's
 /// security module gives to every file.
@@ -193,7 +192,7 @@ fn is_label(name: &OsStr) -> bool {
 
 /// Whether a copy of this file has its owner: all but those that the caller's user namespace lacks.
 pub(crate) fn could_keep_owner(file: &Metadata) -> bool {
-    !(stack::marks_are_users() && [file.uid(), file.gid()].contains(&NOBODY))
+    !([file.uid(), file.gid()].contains(&NOBODY) && stack::marks_are_users())
 }
 
 pub(crate) fn is_device(file: &Metadata) -> bool {

@@ -1,7 +1,6 @@
 //! Why an overlay was not mounted. The kernel answers most mistakes with one and the same EINVAL, so
 //! this looks for the mistake itself.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -15,21 +14,14 @@ use crate::{Overlay, stack};
 /// The kernel's limit, OVL_MAX_STACK.
 const MAX_LOWERS: usize = 500;
 
-// ANCHOR: old-kernel
-/// Whether the failure may mean no more than that this kernel doesn't know the way. fsopen(2) came
-/// with Linux 5.2; the option `lowerdir+`, without which it is no use here, with 6.7. In between an
-/// unknown option is EINVAL, like everything else.
+/// Whether the failure may mean no more than that this kernel doesn't know the option `lowerdir+`,
+/// as none does before Linux 6.7: like most mistakes, an unknown option is EINVAL.
 pub(crate) fn is_from_an_old_kernel(error: &Error) -> bool {
     let about_the_layers = error.chain().map(|cause| cause.to_string()).any(|words| {
         words.starts_with("overlay: ") && !words.starts_with("overlay: Unknown parameter")
     });
-    match errno(error) {
-        Errno::ENOSYS => true,
-        Errno::EINVAL => !about_the_layers,
-        _ => false,
-    }
+    errno(error) == Errno::EINVAL && !about_the_layers
 }
-// ANCHOR_END: old-kernel
 
 fn errno(error: &Error) -> Errno {
     let cause = error.root_cause();
@@ -38,7 +30,6 @@ fn errno(error: &Error) -> Errno {
 }
 
 impl Overlay {
-    // ANCHOR: explain
     /// The error with what to change, if the mistake can be found; else with what the kernel says.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let errno = errno(&error);
@@ -51,7 +42,6 @@ impl Overlay {
             None => error,
         }
     }
-    // ANCHOR_END: explain
 
     fn cause(&self, errno: Errno) -> Option<String> {
         if errno == Errno::ENODEV {
@@ -96,7 +86,7 @@ impl Overlay {
         if mount_id(&self.upper) != mount_id(&self.work) {
             return Some(format!("{upper} and {work} must lie on one mount"));
         }
-        if inside_each_other(&self.upper, &self.work) {
+        if stack::inside(&self.upper, &self.work) || stack::inside(&self.work, &self.upper) {
             return Some(format!("{upper} and {work} must not lie inside each other"));
         }
         let nested = self.lowers.iter().find(|lower| is_on_overlay(lower))?;
@@ -115,11 +105,4 @@ fn is_on_overlay(path: &Path) -> bool {
 fn mount_id(path: &Path) -> Option<u64> {
     let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
     Some(found.stx_mnt_id)
-}
-
-fn inside_each_other(one: &Path, other: &Path) -> bool {
-    match (fs::canonicalize(one), fs::canonicalize(other)) {
-        (Ok(one), Ok(other)) => one.starts_with(&other) || other.starts_with(&one),
-        _ => false,
-    }
 }

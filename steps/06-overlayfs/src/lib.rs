@@ -12,7 +12,8 @@
 //! [`copy_tree`] and [`copy_layers`], for a machine that can't mount overlays; and the sentences for
 //! the ways in which a mount fails.
 //!
-//! The kernel's own account is Documentation/filesystems/overlayfs.rst.
+//! The kernel's own account is Documentation/filesystems/overlayfs.rst. An ordinary user needs
+//! Linux 5.11; more than some two hundred layers need 6.7.
 
 mod changes;
 mod copy;
@@ -26,8 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mount_ns::detached::Detached;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::mkdtemp;
+use nix::mount::{MsFlags, mount};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::MountAttrFlags;
 
@@ -48,15 +48,15 @@ pub struct Overlay {
 }
 // ANCHOR_END: overlay
 
-// ANCHOR: options
+// ANCHOR: features
 /// Features that make an upper directory readable only together with its mount: off, as Docker
 /// wants them. With them off a directory that is renamed is copied, and a file whose mode changes is
 /// copied with its contents, so the upper directory tells all that [`changes`] needs to know.
 ///
-/// `nofollow` besides keeps a layer that came with such marks from leading to a directory of its choice.
+/// And `nofollow` keeps a layer that came with such a mark from leading to another directory.
 const FEATURES: [(&str, &str); 3] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
-// ANCHOR_END: options
+// ANCHOR_END: features
 
 /// The most that mount(2) reads of its options, with the zero at their end. See mount(2).
 const PAGE: usize = 4096;
@@ -73,9 +73,13 @@ impl Overlay {
         for dir in [&upper, &work] {
             fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         }
-        // The root of an overlay is its upper directory: what may be done in the container's /
-        // depends on this one's mode and owner.
-        if let (Some(lower), None) = (lowers.first(), fs::read_dir(&upper)?.next()) {
+        // What the container sees as / is the upper directory, so this one's mode and owner decide
+        // who may enter it.
+        let unused = fs::read_dir(&upper)
+            .with_context(|| format!("read {}", upper.display()))?
+            .next()
+            .is_none();
+        if let (Some(lower), true) = (lowers.first(), unused) {
             copy::metadata(lower, &upper)?;
         }
         Ok(Overlay { lowers: lowers.to_vec(), upper, work })
@@ -120,9 +124,7 @@ impl Overlay {
         options.extend(features());
 
         let mount = Detached::filesystem("overlay", &options, MountAttrFlags::empty())?;
-        let place =
-            open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?;
-        mount.attach(place)?;
+        mount.attach(open_path(target)?)?;
         Ok(())
     }
     // ANCHOR_END: layer-by-layer
@@ -168,7 +170,6 @@ fn features() -> impl Iterator<Item = (String, Option<String>)> {
     fixed.into_iter().chain(user)
 }
 
-// ANCHOR: by-number
 /// The path as text, if it is that, and has none of the signs that mean something else.
 fn plain<'a>(path: &'a Path, signs: &str) -> Option<&'a str> {
     path.to_str().filter(|name| !name.contains(|sign| signs.contains(sign)))
@@ -181,30 +182,42 @@ fn by_number(path: &Path, opened: &mut Vec<OwnedFd>) -> io::Result<String> {
     opened.push(dir);
     Ok(name)
 }
-// ANCHOR_END: by-number
 
 // ANCHOR: in-memory
-/// Mounts an overlay on `target` whose writable layer is a tmpfs: when the mount goes, so do the
-/// changes. They count as the memory of the cgroup that made them.
+/// Mounts an overlay on `target` whose writable layer is a tmpfs: when the mount namespace goes, so
+/// do the changes. They count as memory of the cgroup in which they are made.
+///
+/// For an ordinary user a directory that is deleted and made anew needs Linux 6.6: before, a tmpfs
+/// has no `user.*` attributes for an overlay's marks.
 ///
 /// # Errors
 /// As [`Overlay::mount`].
 pub fn mount_in_memory(lowers: &[PathBuf], target: &Path) -> Result<()> {
-    let scratch = mkdtemp(&std::env::temp_dir().join("overlay-XXXXXX"))
-        .context("make a folder for the writable layer")?;
-    let mounted = mount_with_tmpfs_on(&scratch, lowers, target);
-    // The overlay holds on to its tmpfs by itself: once it is mounted, nothing has to lie about.
-    let _ = umount2(&scratch, MntFlags::MNT_DETACH);
-    let _ = fs::remove_dir(&scratch);
-    mounted
-}
+    // A second mount of each layer, without a place as yet: `target`, which the tmpfs is about to
+    // cover, may be one of them.
+    let layers = lowers.iter().map(|lower| Detached::copy(open_path(lower)?, false));
+    let layers = layers.collect::<Result<Vec<_>>>().context("copy the mounts of the layers")?;
 
-fn mount_with_tmpfs_on(scratch: &Path, lowers: &[PathBuf], target: &Path) -> Result<()> {
-    mount(Some("tmpfs"), scratch, Some("tmpfs"), MsFlags::empty(), None::<&str>)
-        .with_context(|| format!("mount a tmpfs on {}", scratch.display()))?;
-    Overlay::in_folder(lowers, scratch)?.mount(target)
+    // The tmpfs lies on `target` itself and the overlay on top of it: so no other place is needed,
+    // and nothing is left to clean up, whenever the container ends.
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mount a tmpfs on {}", target.display()))?;
+    let mut lowers = Vec::new();
+    for (number, layer) in layers.into_iter().enumerate() {
+        let place = target.join("lower").join(number.to_string());
+        fs::create_dir_all(&place).with_context(|| format!("make {}", place.display()))?;
+        layer.attach(open_path(&place)?)?;
+        lowers.push(place);
+    }
+    Overlay::in_folder(&lowers, target)?.mount(target)
 }
 // ANCHOR_END: in-memory
+
+fn open_path(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(io::Error::from)
+        .with_context(|| format!("open {}", path.display()))
+}
 
 #[cfg(test)]
 mod tests {

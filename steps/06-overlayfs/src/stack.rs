@@ -62,9 +62,10 @@ pub fn look_up(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Shown>> {
 ///
 /// # Errors
 /// When one can't be read.
-pub fn names<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Result<BTreeSet<OsString>> {
+pub fn names(dirs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
     for dir in dirs {
+        let dir = dir.as_ref();
         let read = || -> io::Result<Vec<OsString>> {
             fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
         };
@@ -133,8 +134,8 @@ pub(crate) fn marks_are_users() -> bool {
 }
 // ANCHOR_END: marks
 
-/// Whether an extended attribute is some overlay's mark, which no container and no copy should see.
-pub(crate) fn is_mark(name: &OsStr) -> bool {
+/// Whether an extended attribute is some overlay's mark, which no copy and no archive should hold.
+pub fn is_mark(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
@@ -144,5 +145,13 @@ pub(crate) fn lstat(path: &Path) -> Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         found => found.map(Some).with_context(|| format!("stat {}", path.display())),
+    }
+}
+
+/// Whether `path` is `dir` or lies in it, wherever links lead.
+pub(crate) fn inside(path: &Path, dir: &Path) -> bool {
+    match (fs::canonicalize(path), fs::canonicalize(dir)) {
+        (Ok(path), Ok(dir)) => path.starts_with(dir),
+        _ => false,
     }
 }
