@@ -198,6 +198,9 @@ pub fn mount_in_memory(lowers: &[PathBuf], target: &Path) -> Result<()> {
     let layers = lowers.iter().map(|lower| Detached::copy(open_path(lower)?, false));
     let layers = layers.collect::<Result<Vec<_>>>().context("copy the mounts of the layers")?;
 
+    // `.` would go on to name the directory below the mounts that are made on it.
+    let target = &fs::canonicalize(target).with_context(|| format!("open {}", target.display()))?;
+
     // The tmpfs lies on `target` itself and the overlay on top of it: so no other place is needed,
     // and nothing is left to clean up, whenever the container ends.
     mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), None::<&str>)

@@ -61,8 +61,10 @@ fn main() -> ExitCode {
 }
 
 /// Makes the layer that is to be kept, if any, and tells afterwards what is in it.
-fn layered(args: Args) -> Result<ExitCode> {
+fn layered(mut args: Args) -> Result<ExitCode> {
     chroot::require_rootfs(&args.rootfs)?;
+    // An absolute path, because `.` names what is below a mount made on it, not the mount.
+    args.rootfs = args.rootfs.canonicalize().context("open the rootfs")?;
     let layers = [args.rootfs.clone()];
     let upper = args.upper.as_ref();
     let kept = upper.map(|folder| Overlay::in_folder(&layers, folder)).transpose()?;

@@ -83,7 +83,15 @@ fn in_memory(at: &Path) -> Result<()> {
     umount2(&rootfs, MntFlags::MNT_DETACH)?;
     ensure!(fs::read_to_string(rootfs.join("etc/passwd"))? == "root");
     ensure!(rootfs.join("usr/bin/tool").exists());
-    Ok(())
+
+    let before = tree(&rootfs)?;
+    std::env::set_current_dir(&rootfs)?;
+    let mounted = mount_in_memory(&[".".into()], Path::new("."));
+    std::env::set_current_dir("/")?;
+    mounted?;
+    umount2(&rootfs, MntFlags::empty())?;
+    umount2(&rootfs, MntFlags::MNT_DETACH)?;
+    same(&before, &tree(&rootfs)?)
 }
 
 const EXPECTED: &str = "\
