@@ -78,7 +78,6 @@ pub struct Clocks {
     pub boottime: i64,
 }
 
-// ANCHOR: observe
 /// Looks at a process from outside.
 ///
 /// # Errors
@@ -88,7 +87,6 @@ pub fn observe(pid: Pid) -> Result<Facts> {
     let process = ProcDir::open(pid)?;
     Facts::look(&process).map_err(|error| process.explain(error))
 }
-// ANCHOR_END: observe
 
 /// The namespaces that a process is in, in the order of [`Namespace::ALL`].
 ///
@@ -151,5 +149,45 @@ impl Clocks {
         };
         let seconds = |clock| of(clock).unwrap_or_default();
         Ok(Some(Clocks { monotonic: seconds("monotonic"), boottime: seconds("boottime") }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    #[test]
+    fn an_ordinary_process_has_nothing_of_its_own() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let facts = observe(Pid::from_raw(child.id() as i32));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let facts = facts.unwrap();
+        assert_eq!(facts.process.pid_inside, child.id() as i32);
+        assert!(Namespace::ALL.iter().all(|kind| !facts.owns(*kind)));
+        assert!(facts.own().is_empty(), "{}", facts.own());
+        assert!(differences(&facts, &facts).is_empty());
+        assert_eq!(facts.normal().get("root"), Some("the host's"));
+        assert!(serde_json::to_string(&facts).is_ok());
+        assert!(facts.to_string().lines().all(|line| line.chars().count() <= 80), "{facts}");
+    }
+
+    #[test]
+    fn a_zombie_is_called_one() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        let error = loop {
+            match observe(pid) {
+                Err(error) if error.to_string().contains("zombie") => break error,
+                // Not yet ended, or just about to.
+                _ => sleep(Duration::from_millis(1)),
+            }
+        };
+        assert!(error.to_string().starts_with(&format!("process {pid} is a zombie: ")));
+        child.wait().unwrap();
+        assert_eq!(observe(pid).unwrap_err().to_string(), format!("there is no process {pid}"));
     }
 }

@@ -184,7 +184,6 @@ fn origin(mount: &Mount, mine: &[Mount]) -> Option<String> {
     Some(if path == "/" { path.into() } else { path.trim_end_matches('/').to_owned() })
 }
 
-// ANCHOR: parse
 /// One line of mountinfo:
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
 fn parse(line: &str) -> Option<Mount> {
@@ -223,7 +222,6 @@ fn parse(line: &str) -> Option<Mount> {
         covered: false,
     })
 }
-// ANCHOR_END: parse
 
 /// The optional fields: `shared:N`, `master:N`, `propagate_from:N`, `unbindable`.
 fn propagation<'a>(fields: impl Iterator<Item = &'a str>) -> Propagation {

@@ -48,7 +48,6 @@ impl Names {
 
 type HostAndDomain = [Seen<String>; 2];
 
-// ANCHOR: inside
 /// Reads the names in another uts namespace, in a thread that enters it and ends.
 fn read_in_thread(uts: OwnedFd) -> Result<HostAndDomain> {
     let reader = thread::Builder::new().spawn(move || {
@@ -59,7 +58,6 @@ fn read_in_thread(uts: OwnedFd) -> Result<HostAndDomain> {
     let names = reader.context("start a thread")?.join();
     names.map_err(|_| anyhow!("the thread that reads the hostname failed"))?
 }
-// ANCHOR_END: inside
 
 /// Reads the names in a container of one's own that has a user namespace: who made that has every
 /// capability in it, but only once inside, and a thread can't go there alone.

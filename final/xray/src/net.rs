@@ -30,6 +30,17 @@ pub struct Link {
     pub addresses: Vec<Address>,
 }
 
+impl Link {
+    /// Whether it is one that some kernel modules put into every new network namespace.
+    pub fn comes_by_itself(&self) -> bool {
+        const FALLBACK: [&str; 9] = [
+            "tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0",
+            "ip6gre0",
+        ];
+        FALLBACK.contains(&self.name.as_str()) && !self.up
+    }
+}
+
 /// An address with the length of its network's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {

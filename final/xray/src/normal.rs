@@ -161,6 +161,9 @@ impl Facts {
         if !self.owns(Namespace::Mount) {
             return normal.add("mounts", HOSTS);
         }
+        if self.mounts.is_empty() {
+            return normal.add("mounts", "own, nothing of it below the root");
+        }
         if self.seen_mounts().any(|mount| mount.as_host) {
             normal.add("mounts", "a copy of the host's");
         }
@@ -221,7 +224,7 @@ impl Facts {
         if !self.owns(Namespace::Net) {
             return normal.add("network", HOSTS);
         }
-        for link in self.network.links.iter().filter(|link| !comes_by_itself(link)) {
+        for link in self.network.links.iter().filter(|link| !link.comes_by_itself()) {
             normal.add(format!("link {}", link.name), link_words(link));
         }
         let default = self.network.routes.iter().find(|route| route.network.is_none());
@@ -275,14 +278,6 @@ impl Facts {
 
 fn or_none(text: String) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
-}
-
-/// Whether a link is one that some kernel modules put into every new network namespace.
-fn comes_by_itself(link: &Link) -> bool {
-    const FALLBACK: [&str; 9] = [
-        "tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0",
-    ];
-    FALLBACK.contains(&link.name.as_str()) && !link.up
 }
 
 fn link_words(link: &Link) -> String {

@@ -104,6 +104,9 @@ impl Facts {
         if !self.owns(Namespace::Mount) {
             return row("table", "the host's".to_owned());
         }
+        if self.mounts.is_empty() {
+            return row("table", "own, nothing of it below the root".to_owned());
+        }
         for mount in self.own_mounts() {
             row(
                 &mount.mount_point,

@@ -101,7 +101,10 @@ impl ProcDir {
             ),
             Err(_) | Ok('X') => anyhow!("process {pid} ended while it was looked at"),
             Ok(_) if matches!(errno(&error), Some(Errno::EACCES | Errno::EPERM)) => {
-                anyhow!("process {pid} is not yours to look at: only its user and root may")
+                anyhow!(
+                    "process {pid} may not be looked at: it belongs to another user, or has more \
+                     rights than you (try as root)"
+                )
             }
             Ok(_) => error.context(format!("look at process {pid}")),
         }
