@@ -24,6 +24,7 @@ pub mod process;
 pub mod root;
 mod seen;
 mod text;
+mod watch;
 
 use anyhow::Result;
 use nix::unistd::Pid;
@@ -41,6 +42,7 @@ pub use own::Own;
 pub use process::{Limit, Process};
 pub use root::Root;
 pub use seen::Seen;
+pub use watch::watch;
 
 use proc::ProcDir;
 

@@ -1,4 +1,4 @@
-//! `xray PID`: draws what makes a process a container.
+//! `xray PID`: draws what makes a process a container. `xray -- COMMAND` starts one to look at.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 /// Everything is read from /proc and /sys and compared with xray's own: what differs is the
 /// process's. Your own processes need no root.
 #[derive(Parser)]
-#[command(name = "xray", after_help = "Example: xray $$    looks at your shell")]
+#[command(name = "xray", after_help = "Examples: xray $$    looks at your shell\n          xray -- step03-pid-ns rootfs cat    looks at a container")]
 struct Args {
     /// Print JSON, with every fact there is
     #[arg(long)]
@@ -23,8 +23,11 @@ struct Args {
     #[arg(long, conflicts_with = "json")]
     own: bool,
     /// The process to look at, as `ps` shows it here
-    #[arg(value_name = "PID")]
-    pid: i32,
+    #[arg(value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
+    pid: Option<i32>,
+    /// Start this and look at the container in it, whose own command must be `cat`
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -32,7 +35,10 @@ fn main() -> ExitCode {
 }
 
 fn draw(args: Args) -> Result<ExitCode> {
-    let facts = xray::observe(Pid::from_raw(args.pid))?;
+    let facts = match args.pid {
+        Some(pid) => xray::observe(Pid::from_raw(pid))?,
+        None => xray::watch(&args.command)?,
+    };
     let text = match (args.json, args.normal, args.own) {
         (true, true, _) => json(&facts.normal())?,
         (true, false, _) => json(&facts)?,
