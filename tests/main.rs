@@ -1,1 +1,34 @@
-//! The snapshot tests.
+//! The snapshot tests: what a reader types and sees, step by step, and what an attacker gets.
+//!
+//! `cargo test` builds the binaries and makes the root filesystem by itself. A changed snapshot is
+//! reviewed with `cargo insta review`.
+
+mod attacks;
+mod book;
+mod harness;
+
+mod step01_chroot;
+mod step02_unshare;
+mod step03_pid_ns;
+mod step04_mount_ns;
+
+use std::process::ExitCode;
+
+use harness::Test;
+
+fn main() -> ExitCode {
+    harness::run(&all())
+}
+
+/// Every test there is.
+fn all() -> Vec<Test> {
+    [
+        step01_chroot::TESTS,
+        step02_unshare::TESTS,
+        step03_pid_ns::TESTS,
+        step04_mount_ns::TESTS,
+        attacks::TESTS,
+        book::TESTS,
+    ]
+    .concat()
+}

@@ -1,0 +1,113 @@
+//! Runs lines in a fresh lab, as a reader would type them there.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::fd::AsFd;
+use std::time::Instant;
+use workshop::prepare;
+
+use super::redact::redact;
+
+/// A transcript that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Builds the binaries and makes the root filesystem.
+pub(crate) fn prepare() -> Result<()> {
+    prepare::build()?;
+    prepare::rootfs()?;
+    Ok(())
+}
+
+/// Runs `lines` in a fresh lab and returns them with what each printed, as a terminal would show it.
+pub(crate) fn transcript(lines: &str) -> Result<String> {
+    let commands = commands(lines);
+    let output = sh(&driver(&commands))?;
+    let mut shown = String::new();
+    for (index, command) in commands.iter().enumerate() {
+        let printed = between(&output, &marker(index), &marker(index + 1))
+            .with_context(|| format!("the lab ended before '{command}':\n{output}"))?;
+        shown += &format!("$ {command}\n{printed}");
+        if !printed.is_empty() && !printed.ends_with('\n') {
+            shown.push('\n');
+        }
+    }
+    Ok(redact(&shown))
+}
+
+/// Runs a shell script in a fresh lab. Returns what it printed on both streams, in order.
+pub(crate) fn sh(script: &str) -> Result<String> {
+    let workshop = prepare::bin_dir()?.join("workshop");
+    let (mut reader, writer) = std::io::pipe()?;
+    let mut child = Command::new(workshop)
+        .args(["lab", "--no-build", "sh", "-c", script])
+        .env("TERM", "dumb")
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()
+        .context("start the lab")?;
+
+    let end = Instant::now() + LIMIT;
+    let mut output = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::try_from(left)?)? == 0 {
+            // SIGKILL to the lab's first process ends all of it.
+            kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL)?;
+            child.wait()?;
+            bail!("hangs; so far:\n{}", String::from_utf8_lossy(&output));
+        }
+        match reader.read(&mut buffer)? {
+            0 => break,
+            n => output.extend(&buffer[..n]),
+        }
+    }
+    child.wait()?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// The commands in a transcript: each starts with `$ `, and goes on in lines that start with `> `.
+fn commands(lines: &str) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match (line.strip_prefix("$ "), line.strip_prefix("> "), commands.last_mut()) {
+            (Some(command), _, _) => commands.push(command.to_owned()),
+            (None, Some(more), Some(last)) => *last += &format!("\n> {more}"),
+            _ => panic!("a transcript's line starts with '$ ' or '> ': {line}"),
+        }
+    }
+    commands
+}
+
+/// A script that runs the commands in one shell, with a marker before each; `$?` carries over.
+fn driver(commands: &[String]) -> String {
+    let mut script = String::from("exec 2>&1\n__status=0\n");
+    for (index, command) in commands.iter().enumerate() {
+        let command = command.replace("\n> ", "\n").replace('\'', "'\\''");
+        script += &format!(
+            "printf '%s' '{}'\n(exit $__status)\neval '{command}'\n__status=$?\n",
+            marker(index)
+        );
+    }
+    script + &format!("printf '%s' '{}'\n", marker(commands.len()))
+}
+
+/// Something that no command prints.
+fn marker(index: usize) -> String {
+    format!("\u{1}{index}\u{1}")
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    let start = text.find(from)? + from.len();
+    let length = text[start..].find(to)?;
+    Some(&text[start..start + length])
+}

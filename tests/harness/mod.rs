@@ -1,0 +1,99 @@
+//! What a test is, and how all of them are run.
+
+pub(crate) mod host;
+pub(crate) mod lab;
+pub(crate) mod needs;
+pub(crate) mod redact;
+pub(crate) mod snapshot;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use needs::{Machine, Need};
+
+/// One test: a transcript or a function, under a name like `03-pid-ns/ps`.
+#[derive(Clone, Copy)]
+pub(crate) struct Test {
+    /// `folder/name`; a transcript's snapshot stands at `tests/snapshots/folder/name.snap`.
+    pub(crate) name: &'static str,
+    /// What it does.
+    kind: Kind,
+    /// What the machine must offer.
+    needs: &'static [Need],
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Lines that a reader would type in the lab.
+    Transcript(&'static str),
+    /// Anything else. Panics when it fails.
+    Function(fn()),
+}
+
+/// The lines that a reader would type in a fresh lab, each after `$ `. What they print is held
+/// against the snapshot.
+pub(crate) const fn transcript(name: &'static str, lines: &'static str) -> Test {
+    Test { name, kind: Kind::Transcript(lines), needs: &[] }
+}
+
+/// A test that is more than a transcript.
+pub(crate) const fn function(name: &'static str, run: fn()) -> Test {
+    Test { name, kind: Kind::Function(run), needs: &[] }
+}
+
+impl Test {
+    /// Marks what the machine must offer; where it doesn't, the test is skipped.
+    pub(crate) const fn needs(self, needs: &'static [Need]) -> Test {
+        Test { needs, ..self }
+    }
+
+    fn run(&self) -> Result<(), Failed> {
+        let before = host::fingerprint();
+        match self.kind {
+            Kind::Transcript(lines) => snapshot::hold(self.name, &lab::transcript(lines)?),
+            Kind::Function(run) => run(),
+        }
+        host::expect_unchanged(&before)
+    }
+}
+
+/// Runs the tests that the command line names, and says what was skipped.
+pub(crate) fn run(tests: &[Test]) -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(tests, &[])).exit_code();
+    }
+    if let Err(error) = lab::prepare() {
+        eprintln!("prepare the tests: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let machine = Machine::probe();
+    let skipped = skipped(tests, &machine);
+    let before = host::fingerprint();
+    let conclusion = libtest_mimic::run(&arguments, trials(tests, &skipped));
+
+    let unchanged = host::expect_unchanged(&before).and_then(|()| host::expect_no_cgroup_left());
+    if let Err(change) = &unchanged {
+        eprintln!("{}", change.message().unwrap_or("the host has changed"));
+    }
+    let ok = needs::report(&skipped) && unchanged.is_ok() && !conclusion.has_failed();
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The tests that this machine can't run, each with the reason.
+fn skipped(tests: &[Test], machine: &Machine) -> Vec<(&'static str, String)> {
+    let reason = |test: &Test| test.needs.iter().find_map(|need| machine.lacks(*need));
+    tests.iter().filter_map(|test| Some((test.name, reason(test)?))).collect()
+}
+
+fn trials(tests: &[Test], skipped: &[(&'static str, String)]) -> Vec<Trial> {
+    let tests: Arc<[Test]> = tests.into();
+    let trial = |index: usize| {
+        let name = tests[index].name;
+        let ignored = skipped.iter().any(|(skipped, _)| *skipped == name);
+        let tests = Arc::clone(&tests);
+        Trial::test(name, move || tests[index].run()).with_ignored_flag(ignored)
+    };
+    (0..tests.len()).map(trial).collect()
+}

@@ -1,0 +1,82 @@
+//! What a test needs of the machine, and what this machine has.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
+/// Something that not every machine, or not every user, can offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A cgroup that the user may make others in.
+    Cgroup,
+    /// The program `nft`.
+    Nft,
+    /// The program `mdbook`.
+    Mdbook,
+}
+
+/// What this machine offers to this user.
+pub(crate) struct Machine {
+    cgroup: Option<String>,
+}
+
+impl Machine {
+    /// Looks.
+    pub(crate) fn probe() -> Self {
+        Machine { cgroup: cgroup_obstacle() }
+    }
+
+    /// Why `need` isn't met; `None` if it is.
+    pub(crate) fn lacks(&self, need: Need) -> Option<String> {
+        match need {
+            Need::Cgroup => self.cgroup.clone(),
+            Need::Nft => program("nft", "nftables"),
+            Need::Mdbook => program("mdbook", "cargo install mdbook"),
+        }
+    }
+}
+
+fn cgroup_obstacle() -> Option<String> {
+    let name = format!("probe-{}", std::process::id());
+    match cgroups::Cgroup::create(&name).and_then(|cgroup| cgroup.remove()) {
+        Ok(()) => None,
+        Err(error) => Some(format!("needs a cgroup of its own: {error:#}")),
+    }
+}
+
+fn program(name: &str, package: &str) -> Option<String> {
+    let found = env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(name).exists()))
+        || Path::new("/usr/sbin").join(name).exists();
+    (!found).then(|| format!("needs '{name}' ({package})"))
+}
+
+/// Says what was skipped and why. With CI=true a skip is a failure, unless tests/skips.txt names it;
+/// returns whether all is well.
+pub(crate) fn report(skipped: &[(&'static str, String)]) -> bool {
+    let allowed = allowed();
+    let in_ci = env::var("CI").is_ok_and(|value| value == "true");
+    let mut ok = true;
+    for (name, reason) in skipped {
+        let known = allowed.iter().any(|allowed| allowed == name);
+        println!("skipped: {name}: {reason}");
+        if in_ci && !known {
+            println!("  a skip that tests/skips.txt doesn't name is a failure in CI");
+            ok = false;
+        }
+    }
+    ok
+}
+
+/// The tests that an ordinary user without a cgroup of its own may skip: one name a line.
+fn allowed() -> Vec<String> {
+    if geteuid().is_root() {
+        return Vec::new();
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("skips.txt");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,39 @@
+//! What changes from run to run, and what stands for it in a snapshot.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Pattern and replacement, applied in this order.
+const RULES: &[(&str, &str)] = &[
+    // A shell's word for a job that it started or that ended.
+    (r"(?m)^\[\d+\] \d+\n", ""),
+    (r"kill pid \d+", "kill pid <pid>"),
+    // Namespaces' inodes: uts:[4026532198].
+    (
+        r"\b(cgroup|ipc|mnt|net|pid|pid_for_children|time|time_for_children|user|uts):\[\d+\]",
+        "$1:[inode]",
+    ),
+    // Ids of containers and images.
+    (r"\b[0-9a-f]{64}\b", "<id>"),
+    (r"\b[0-9a-f]{12}\b", "<short id>"),
+    // Interfaces on the host's side, and hardware addresses.
+    (r"\bveth[0-9a-z]+\b", "veth<n>"),
+    (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<mac>"),
+    // How long something took, and how much it used.
+    (r"\b\d+(\.\d+)? ?(us|µs|ms)\b", "<time>"),
+];
+
+static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    RULES
+        .iter()
+        .map(|(pattern, with)| (Regex::new(pattern).expect("a valid rule"), *with))
+        .collect()
+});
+
+/// `text` with everything that changes from run to run replaced.
+pub(crate) fn redact(text: &str) -> String {
+    COMPILED.iter().fold(text.to_owned(), |text, (pattern, with)| {
+        pattern.replace_all(&text, *with).into_owned()
+    })
+}

@@ -1,0 +1,66 @@
+//! Step 3: an own process tree.
+
+use crate::harness::{Test, transcript};
+
+pub(crate) const TESTS: &[Test] = &[
+    transcript("03-pid-ns/ps", "
+        $ step03-pid-ns rootfs ps
+    "),
+    transcript("03-pid-ns/init", "
+        $ step03-pid-ns --init rootfs ps
+    "),
+    transcript("03-pid-ns/pid-1-is-special", "
+        $ step03-pid-ns rootfs sh -c 'kill -9 $$; echo still here'
+        $ step03-pid-ns --init rootfs sh -c 'kill -9 $$; echo still here'
+        $ echo $?
+    "),
+    transcript(
+        "03-pid-ns/zombies",
+        r#"
+        $ touch rootfs/dev/null
+        $ cat > rootfs/orphans.sh <<'END'
+        > mkfifo /done
+        > (sleep 0 & sleep 0 & sleep 0 &)
+        > (until ps | grep -c '[[]sleep' | grep 3; do :; done; echo > /done) &
+        > exec cat /done
+        > END
+        $ step03-pid-ns rootfs sh /orphans.sh
+    "#,
+    ),
+    transcript(
+        "03-pid-ns/no-zombies",
+        r#"
+        $ touch rootfs/dev/null
+        $ cat > rootfs/orphans.sh <<'END'
+        > mkfifo /done
+        > (sleep 0 & sleep 0 & sleep 0 &)
+        > (until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /done) &
+        > exec cat /done
+        > END
+        $ step03-pid-ns --init rootfs sh /orphans.sh
+    "#,
+    ),
+    transcript("03-pid-ns/kill-a-host-process", "
+        $ sleep 1000 &
+        $ victim=$!
+        $ step02-unshare rootfs kill $victim
+        $ wait $victim
+        $ echo $?
+        $ sleep 1000 &
+        $ step03-pid-ns rootfs kill $!
+    "),
+    transcript("03-pid-ns/exit-codes", "
+        $ step03-pid-ns rootfs sh -c 'exit 7'
+        $ echo $?
+        $ step03-pid-ns rootfs no-such-command
+        $ echo $?
+        $ step03-pid-ns rootfs /etc/passwd
+        $ echo $?
+    "),
+    transcript("03-pid-ns/help", "
+        $ step03-pid-ns --help
+    "),
+    transcript("03-pid-ns/xray", "
+        $ xray --normal -- step03-pid-ns rootfs cat
+    "),
+];
