@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink,
 };
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::AT_FDCWD;
@@ -48,9 +48,11 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 pub fn copy_layers(lowers: &[PathBuf], to: &Path) -> Result<()> {
     let top = lowers.first().context("no layer to copy")?;
     ensure!(top.is_dir(), "{} is not a directory", top.display());
+    let to = &path::absolute(to).with_context(|| format!("find {}", to.display()))?;
+    let above = to.ancestors().find(|dir| dir.exists()).unwrap_or(to);
+    let inside = lowers.iter().any(|lower| stack::inside(above, lower));
+    ensure!(!inside, "{} lies inside what is to be copied", to.display());
     fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
-    let inside = lowers.iter().find(|lower| stack::inside(to, lower));
-    ensure!(inside.is_none(), "{} lies inside what is to be copied", to.display());
     directory(lowers, to, &mut HardLinks::new())?;
     metadata(top, to)
 }

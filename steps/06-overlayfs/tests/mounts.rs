@@ -5,14 +5,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{geteuid, mkfifo};
 use overlayfs::{
     Overlay, changes, changes_by_walk, copy_layers, copy_tree, mount_in_memory, stack,
@@ -241,6 +241,12 @@ fn copies(at: &Path) -> Result<()> {
     symlink("/etc", from.join("softdir"))?;
     mkfifo(&from.join("fifo"), Mode::from_bits_truncate(0o640))?;
     File::create(from.join("sparse"))?.set_len(1 << 30)?;
+    let privileged = !in_user_namespace()?;
+    if privileged {
+        chown(from.join("hard"), Some(1234), Some(5678))?;
+        fs::set_permissions(from.join("file"), Permissions::from_mode(0o4711))?;
+        mknod(&from.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))?;
+    }
     // tmpfs has user.* attributes since Linux 6.6.
     let attribute = xattr::set(from.join("file"), "user.colour", b"blue").is_ok();
     let old = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
@@ -249,6 +255,11 @@ fn copies(at: &Path) -> Result<()> {
     }
     copy_tree(&from, &to)?;
 
+    if privileged {
+        let (file, null) = (to.join("file").metadata()?, to.join("null").metadata()?);
+        ensure!((file.uid(), file.gid()) == (1234, 5678), "owner");
+        ensure!(null.file_type().is_char_device() && null.rdev() == makedev(1, 3), "device");
+    }
     let file = to.join("file").metadata()?;
     ensure!(fs::read_to_string(to.join("file"))? == "text");
     ensure!(file.mode() & 0o7777 == 0o4711, "mode {:o}", file.mode());
