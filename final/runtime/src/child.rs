@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use cgroups::Cgroup;
+use image_layers::user::User;
 use mount_ns::{Root, cgroup_view, devices, masks};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
@@ -15,8 +16,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use unshare::Namespace;
 
-use crate::plan::{Plan, Who};
-use crate::user::{Parent, User};
+use crate::plan::Plan;
+use crate::user::Parent;
 
 /// What takes the place of the process's stdin, stdout and stderr.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
         let root = plan.move_in(cgroup.is_some())?;
 
         let mut program = plan.program.clone();
-        let user = plan.user()?;
+        let user = plan.user.find()?;
         set_home(&mut program.env, &user);
         make_working_directory(&program.cwd)?;
         plan.seal(&root)?;
@@ -73,7 +74,7 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
             pid_ns::become_init()?;
         }
         plan.set_rlimits()?;
-        user.r#become()?;
+        user.switch_to()?;
         if !init {
             parent.take_me_along()?;
         }
@@ -148,13 +149,6 @@ impl Plan {
         self.protected.iter().try_for_each(|path| masks::protect(root, path))
     }
 
-    fn user(&self) -> Result<User> {
-        match &self.user {
-            Who::Known(user) => Ok(user.clone()),
-            Who::Named(name) => User::find(name),
-        }
-    }
-
     fn set_rlimits(&self) -> Result<()> {
         for &(resource, soft, hard) in &self.rlimits {
             setrlimit(resource, soft, hard).with_context(|| format!("set {resource:?}"))?;
@@ -169,7 +163,7 @@ impl Plan {
 /// Docker and runc do so too: HOME is the user's, unless the config sets it.
 fn set_home(env: &mut Vec<String>, user: &User) {
     if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        env.push(format!("HOME={}", user.home()));
+        env.push(format!("HOME={}", user.home.display()));
     }
 }
 

@@ -15,7 +15,7 @@ use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, PosixRlimitType, Pro
 use unshare::Namespace;
 
 use crate::bundle::Bundle;
-use crate::user::User;
+use crate::user::Who;
 
 /// Everything that the container's process will do before it becomes its command.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     /// The namespaces that it gets new.
     pub(crate) new: Vec<Namespace>,
     /// Those that it shares with some other process, opened.
-    pub(crate) joined: Vec<(Namespace, File)>,
+    pub(crate) joined: Vec<Joined>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     pub(crate) rootfs: PathBuf,
@@ -39,14 +39,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: Option<(String, Limits)>,
 }
 
-/// A user as the config names it.
-#[derive(Debug)]
-pub(crate) enum Who {
-    /// By numbers.
-    Known(User),
-    /// By `USER[:GROUP]`, to be looked up in the container.
-    Named(String),
-}
+/// A namespace that exists already, and its kind.
+pub(crate) type Joined = (Namespace, File);
 
 impl Plan {
     /// Reads the config of `bundle`.
@@ -96,7 +90,7 @@ impl Plan {
 // ANCHOR: namespaces
 /// A namespace without a path is a new one; with a path, somebody else's; one that isn't listed is
 /// the caller's.
-fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<(Namespace, File)>)> {
+fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<Joined>)> {
     let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let (mut new, mut joined) = (Vec::new(), Vec::new());
     for namespace in listed.into_iter().flatten() {
@@ -215,13 +209,12 @@ fn program(process: &Process) -> Result<Program> {
 fn who(process: &Process) -> Who {
     let user = process.user();
     match user.username() {
-        Some(name) if !name.is_empty() => Who::Named(name.clone()),
-        _ => Who::Known(User {
+        Some(name) if !name.is_empty() => Who::Name(name.clone()),
+        _ => Who::Numbers {
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().clone().unwrap_or_default(),
-            home: None,
-        }),
+        },
     }
 }
 

@@ -1,0 +1,174 @@
+//! A container as keel knows it: `container.json`.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+use unshare::Namespace;
+use veth_bridge::Port;
+
+use crate::files::{self, Durability};
+use crate::home::Home;
+use crate::storage::Driver;
+
+/// The exit code of what was ended by SIGKILL.
+const KILLED: u8 = 128 + 9;
+
+/// A container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, which no other container has.
+    pub name: String,
+    /// The image that it was made from, as it was named then.
+    pub image: String,
+    /// The image's id: `sha256:` and 64 digits.
+    pub image_id: String,
+    /// What runs in it.
+    pub command: Vec<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What has become of it.
+    pub state: State,
+    /// How its rootfs is stacked.
+    pub driver: Driver,
+    /// The folders of its image's layers, topmost first.
+    pub layers: Vec<PathBuf>,
+    /// The network that it is in, as on the command line.
+    pub network: String,
+    /// Its address there.
+    pub address: Option<Ipv4Addr>,
+    /// The ports of the host that lead to it.
+    pub ports: Vec<Port>,
+    /// Whether it is removed when it ends.
+    pub remove: bool,
+}
+
+// ANCHOR: state
+/// What has become of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum State {
+    /// Its command hasn't started.
+    Created,
+    /// Its command runs.
+    Running {
+        /// Its first process.
+        pid: i32,
+        /// The inode of that process's pid namespace: another process that gets the same pid later
+        /// isn't in it.
+        pid_namespace: u64,
+        /// When it started.
+        started: Timestamp,
+    },
+    /// Its command has ended.
+    Exited {
+        /// The exit code: its own, or 128 + n if signal n ended it.
+        code: u8,
+        /// Whether the kernel ended it for want of memory.
+        oom_killed: bool,
+        /// When it started.
+        started: Timestamp,
+        /// When it ended.
+        finished: Timestamp,
+    },
+}
+// ANCHOR_END: state
+
+impl Container {
+    /// The first process of a running container.
+    pub fn pid(&self) -> Option<Pid> {
+        match self.state {
+            State::Running { pid, .. } => Some(Pid::from_raw(pid)),
+            _ => None,
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// The first twelve digits of its id.
+    pub fn short_id(&self) -> &str {
+        &self.id[..self.id.len().min(12)]
+    }
+
+    /// The name of its cgroup.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.id
+    }
+
+    /// Says of a running container whose keel is dead what has become of it: it died with it.
+    pub(crate) fn assume_killed(&mut self) {
+        if let State::Running { started, .. } = self.state {
+            let finished = Timestamp::now();
+            self.state = State::Exited { code: KILLED, oom_killed: false, started, finished };
+        }
+    }
+
+    /// A pidfd of its first process, if that is still there.
+    pub(crate) fn living_process(&self) -> Option<OwnedFd> {
+        let State::Running { pid, pid_namespace, .. } = self.state else { return None };
+        // Opened before it is looked at: what the descriptor means doesn't change any more.
+        let process = rustix::process::Pid::from_raw(pid)?;
+        let pidfd = pidfd_open(process, PidfdFlags::empty()).ok()?;
+        let inside = Namespace::Pid.inode(Pid::from_raw(pid)).ok()? == pid_namespace;
+        inside.then_some(pidfd)
+    }
+
+    /// Reads the record of the container `id`.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be understood: with what to do.
+    pub(crate) fn load(home: &Home, id: &str) -> Result<Container> {
+        let path = home.container(id).join("container.json");
+        let advice =
+            || format!("container {} can't be used ('keel rm -f {0}' removes it)", short(id));
+        match files::read_json(&path).with_context(advice)? {
+            Some(container) => Ok(container),
+            None => Err(anyhow::anyhow!("{} is missing", path.display())).with_context(advice),
+        }
+    }
+
+    /// Writes the record. One that is removed at its end anyway need not survive the machine's.
+    pub(crate) fn save(&self, home: &Home) -> Result<()> {
+        let path = home.container(&self.id).join("container.json");
+        let how = if self.remove { Durability::Process } else { Durability::Machine };
+        files::replace_json(&path, self, how)
+    }
+}
+
+/// The id of the container that `text` means: by its name, its id, or the first digits of that.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub(crate) fn find(home: &Home, text: &str) -> Result<String> {
+    let plain = !text.is_empty() && !text.starts_with('.') && !text.contains('/');
+    if let Some(id) = plain.then(|| home.named(text)).flatten()
+        && fs::exists(home.container(&id)).unwrap_or(false)
+    {
+        return Ok(id);
+    }
+    let ids = home.ids()?;
+    let mut matching = ids.into_iter().filter(|id| plain && id.starts_with(text));
+    match (matching.next(), matching.next()) {
+        (Some(id), None) => Ok(id),
+        (Some(_), Some(_)) => {
+            bail!("'{text}' is the beginning of several containers' ids: give more of it")
+        }
+        (None, _) => bail!("no such container: {text} ('keel ps -a' lists them)"),
+    }
+}
+
+/// The first twelve digits of an id.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

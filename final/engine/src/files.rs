@@ -1,0 +1,110 @@
+//! Plain files that are never half written, and the lock under which they change.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+
+/// How much a file must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of any process at any moment.
+    Process,
+    /// The end of the machine too. It costs a wait for the disk.
+    Machine,
+}
+
+// ANCHOR: replace
+/// Replaces the file `path` by `bytes` in one step: a reader finds the old content or the new one,
+/// and a full disk leaves the old.
+///
+/// rename(2) is what makes it one step. It says nothing of a power cut, after which the new name may
+/// stand before the new content: for that the content has to be on the disk first, fsync(2).
+pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        // Same folder, because rename(2) works within one filesystem. Dropped, it is deleted.
+        let mut file = NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        if durability == Durability::Machine {
+            file.as_file().sync_all()?;
+        }
+        file.persist(path)?;
+        Ok::<_, std::io::Error>(())
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+// ANCHOR_END: replace
+
+/// [`replace`] with `value` as JSON, indented, since people read these files.
+pub(crate) fn replace_json(path: &Path, value: &impl Serialize, how: Durability) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value).context("write JSON")?;
+    text.push(b'\n');
+    replace(path, &text, how)
+}
+
+/// The JSON file `path`; `None` when there is none.
+///
+/// # Errors
+/// When it can't be read, or isn't what it should be: with the file's name.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("read {}", path.display()))?,
+    };
+    let value = serde_json::from_slice(&text);
+    value.map(Some).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// Deletes `path`, which may be gone already.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Deletes the folder `path` with all that is in it; it may be gone already.
+pub(crate) fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file that this process has locked. The kernel unlocks it when the process ends, however it
+/// does. See flock(2).
+pub(crate) type Locked = Flock<File>;
+
+/// Opens `path`, making it if it isn't there, and waits until the lock is free.
+pub(crate) fn lock(path: &Path) -> Result<Locked> {
+    let file = open(path)?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("lock {}", path.display()))
+}
+
+/// As [`lock`], but doesn't wait: `None` while somebody else holds the lock.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<Locked>> {
+    match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(locked) => Ok(Some(locked)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).with_context(|| format!("open {}", path.display()))
+}
