@@ -116,6 +116,53 @@ impl fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
+/// As Docker says it.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.names.is_empty() {
+            write!(f, "Loaded image ID: {}", self.id)?;
+        }
+        for (index, name) in self.names.iter().enumerate() {
+            write!(f, "{}Loaded image: {name}", if index > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of `docker images`: repository, tag, id, size.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = || "<none>".to_owned();
+        let (repository, tag) = match &self.name {
+            Some(name) => (name.repository.clone(), name.tag.clone()),
+            None => (none(), none()),
+        };
+        let size = human(self.size);
+        write!(f, "{repository:<20} {tag:<10} {:<14} {size:>8}", self.id.short())
+    }
+}
+
+/// A size with three digits, as Docker prints it: `4.27MB`.
+fn human(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if size < 999.5 {
+            break;
+        }
+        (size, unit) = (size / 1000.0, larger);
+    }
+    let digits = if unit == "B" || size >= 99.95 {
+        0
+    } else if size >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{size:.digits$}{unit}")
+}
+
 impl Store {
     // ANCHOR: open
     /// Opens the store in `dir`, or makes one. What a killed process has left in it is removed.
@@ -349,6 +396,25 @@ impl Store {
             (Some(image), true) => Ok(image),
             (Some(_), false) => bail!("several images have an id that starts with '{start}'"),
             (None, _) => Err(NotFound(name.map_or(wanted.into(), |name| name.to_string())).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (4_270_000, "4.27MB"),
+            (99_960_000, "100MB"),
+            (5_000_000_000_000, "5000GB"),
+        ] {
+            assert_eq!(human(bytes), text);
         }
     }
 }
