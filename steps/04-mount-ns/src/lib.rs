@@ -26,6 +26,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 pub use crate::mount::Mount;
@@ -34,18 +35,25 @@ pub use crate::volume::{Tmpfs, Volume};
 
 // ANCHOR: view
 /// What a container sees of the world besides its rootfs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Most of it is also command line flags, by the names that `docker run` gives them.
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Files and directories of the host.
+    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
     pub volumes: Vec<Volume>,
-    /// Directories in memory.
+    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub tmpfs: Vec<Tmpfs>,
-    /// Whether the rootfs can't be written. /proc, /dev and the volumes keep their own modes.
+    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
+    #[arg(long)]
     pub read_only: bool,
     /// Whether the machine's own parts of /proc and /sys are hidden or read-only. See [`masks`].
+    #[arg(skip = true)]
     pub masks: bool,
     /// Whether /sys/fs/cgroup shows the container's cgroup. It needs a cgroup namespace that was
     /// made inside that cgroup. See [`cgroup_view`].
+    #[arg(skip)]
     pub cgroup: bool,
 }
 

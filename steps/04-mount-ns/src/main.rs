@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use mount_ns::{Tmpfs, View, Volume};
+use mount_ns::View;
 use unshare::Namespace::{Cgroup, Ipc, Mount, Pid, Uts};
 
 // ANCHOR: args
@@ -24,15 +24,8 @@ struct Args {
     /// Put a small init in front of the command: it reaps orphans and passes signals on
     #[arg(long)]
     init: bool,
-    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volumes: Vec<Volume>,
-    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
-    #[arg(long, value_name = "TARGET[:OPTIONS]")]
-    tmpfs: Vec<Tmpfs>,
-    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
-    #[arg(long)]
-    read_only: bool,
+    #[command(flatten)]
+    view: View,
     /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
     rootfs: PathBuf,
     /// The command to run inside, with its arguments
@@ -47,8 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn container(args: Args) -> Result<ExitCode> {
-    let Args { hostname, init, volumes, tmpfs, read_only, rootfs, command } = args;
-    let view = View { volumes, tmpfs, read_only, ..View::default() };
+    let Args { hostname, init, view, rootfs, command } = args;
     let container = pid_ns::spawn(&[Uts, Ipc, Cgroup, Pid, Mount], || {
         unshare::set_hostname(&hostname)?;
         mount_ns::pivot_into(&rootfs, &view)?;
