@@ -21,15 +21,12 @@ pub(crate) enum Version {
     V2,
 }
 
-/// The controllers that this crate uses, by their v2 names. Two exist on v1 only: freezer is part
-/// of every v2 cgroup, and cpuacct became part of cpu.
-const USED: [&str; 7] = ["memory", "pids", "cpu", "cpuacct", "io", "cpuset", "freezer"];
-
 /// One cgroup in one hierarchy: a folder in /sys/fs/cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Folder {
     pub version: Version,
-    /// What it can limit or count, by v2 names.
+    /// What it can limit or count, by v2 names. Two exist on v1 only: freezer is part of every v2
+    /// cgroup, and cpuacct became part of cpu.
     pub controllers: Vec<String>,
     /// The folder.
     pub path: PathBuf,
@@ -82,6 +79,13 @@ pub(crate) fn places() -> Result<Vec<Place>> {
 }
 // ANCHOR_END: places
 
+/// Whether the calling process is in `folder`, one of v2.
+pub(crate) fn is_in(folder: &Folder) -> Result<bool> {
+    let own = files::read_proc("/proc/self/cgroup")?;
+    let mut own = own.lines().filter_map(Membership::parse);
+    Ok(own.any(|own| own.controllers.is_empty() && own.path == folder.inside))
+}
+
 /// The folders of the process with these `memberships`, as far as they can be seen from here.
 pub(crate) fn folders_of(memberships: &str) -> Result<Vec<Folder>> {
     let mut folders: Vec<Folder> = Vec::new();
@@ -114,8 +118,7 @@ fn mounted() -> Result<Vec<Hierarchy>> {
 
 impl Hierarchy {
     // ANCHOR: mountinfo
-    /// Reads a line of /proc/self/mountinfo, if it is about a hierarchy that can be of use. See
-    /// proc_pid_mountinfo(5):
+    /// Reads a line of /proc/self/mountinfo, if it is about a hierarchy. See proc_pid_mountinfo(5):
     ///
     /// ```text
     /// 35 31 0:32 /    /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
@@ -129,13 +132,11 @@ impl Hierarchy {
         };
         let (version, controllers) = match kind {
             "cgroup2" => (Version::V2, Vec::new()),
-            // A v1 mount's options name its controllers, like "rw,cpu,cpuacct".
-            "cgroup" => (Version::V1, used(options.split(','))),
+            // A v1 mount's options name its controllers, like "rw,cpu,cpuacct". One without any has
+            // a name instead, like "rw,name=systemd".
+            "cgroup" => (Version::V1, options.split(',').filter_map(controller).collect()),
             _ => return None,
         };
-        if version == Version::V1 && controllers.is_empty() {
-            return None; // one for book-keeping alone, like systemd's
-        }
         Some(Hierarchy {
             mount_id: mount.first()?.parse().ok()?,
             version,
@@ -172,7 +173,10 @@ impl Hierarchy {
             }
             _ => own,
         });
-        match [Some(root.clone()), own].into_iter().flatten().find(is_writable) {
+        // cgroup_namespaces(7): where v2 is mounted with nsdelegate, as systemd does, no process may be
+        // moved out of our namespace; and a mount that begins above it doesn't tell where it begins.
+        let inside = self.version == Version::V1 || !self.root.starts_with("/..");
+        match [Some(root.clone()), own].into_iter().flatten().find(|f| inside && is_writable(f)) {
             Some(folder) => Place { folder, writable: true },
             None => Place { folder: root, writable: false },
         }
@@ -193,7 +197,11 @@ impl Hierarchy {
     fn counts(&self, member: &Membership) -> bool {
         match self.version {
             Version::V2 => member.controllers.is_empty(),
-            Version::V1 => used(member.controllers.iter().copied()) == self.controllers,
+            Version::V1 => {
+                let mut names =
+                    member.controllers.iter().copied().filter_map(controller).peekable();
+                names.peek().is_some() && names.all(|name| self.controllers.contains(&name))
+            }
         }
     }
 
@@ -212,15 +220,13 @@ impl Hierarchy {
     }
 }
 
-/// Those of `names` that this crate uses, by their v2 names, sorted.
-fn used<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut used: Vec<String> = names
-        .map(|name| if name == "blkio" { "io" } else { name })
-        .filter(|name| USED.contains(name))
-        .map(String::from)
-        .collect();
-    used.sort();
-    used
+/// The v2 name of a controller that v1 calls `name`; `None` for another option of a v1 mount.
+fn controller(name: &str) -> Option<String> {
+    match name {
+        "rw" | "ro" | "xattr" | "noprefix" | "clone_children" | "cpuset_v2_mode" => None,
+        "blkio" => Some("io".to_owned()),
+        other => (!other.starts_with("release_agent=")).then(|| other.to_owned()),
+    }
 }
 
 /// Whether we may make cgroups in `folder` and move processes within it. Also "no" on a read-only
@@ -293,6 +299,7 @@ mod tests {
         assert_eq!(
             located(mountinfo, memberships),
             [
+                "name=systemd /sys/fs/cgroup/systemd/init.scope",
                 "cpu,cpuacct /sys/fs/cgroup/cpu,cpuacct/c",
                 "memory /sys/fs/cgroup/memory/a:b",
                 "io /sys/fs/cgroup/blkio"

@@ -21,10 +21,12 @@ mod v2;
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
+use rustix::fs::{Mode, OFlags, open};
 
 use hierarchy::{Folder, Place, Version};
 pub use limits::{Bytes, Count, Cpus, IoLimit, Limits, List, MIN_MEMORY, Max, Weight};
@@ -45,15 +47,31 @@ pub struct Cgroup {
 
 impl Cgroup {
     // ANCHOR: create
-    /// Makes the cgroup `name`, with everything counted and nothing limited.
+    /// Makes the cgroup `name`, with what every container needs counted and nothing limited.
     ///
     /// # Errors
     /// When the name is taken or impossible, or no hierarchy is writable: then it says what to do.
     pub fn create(name: &str) -> Result<Cgroup> {
+        Cgroup::create_with(name, |place| match place.version {
+            Version::V2 => v2::COUNTED.iter().copied().filter(|name| place.has(name)).collect(),
+            Version::V1 => v1::COUNTED.iter().copied().filter(|name| place.has(name)).collect(),
+        })
+    }
+
+    /// Makes the cgroup `name` in every hierarchy and with every controller: for processes that will
+    /// make cgroups of their own and need them all, as in the lab.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`].
+    pub fn create_with_all(name: &str) -> Result<Cgroup> {
+        Cgroup::create_with(name, |place| place.controllers.iter().map(String::as_str).collect())
+    }
+
+    fn create_with(name: &str, wanted: impl Fn(&Folder) -> Vec<&str>) -> Result<Cgroup> {
         let mut cgroup = Cgroup::open(name)?;
         ensure!(!cgroup.exists(), "cgroup {PARENT}/{name} exists already");
 
-        match cgroup.make_counted() {
+        match cgroup.make_in_places(wanted) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 let _ = cgroup.remove();
@@ -126,9 +144,10 @@ impl Cgroup {
         for folder in &self.view.folders {
             // To move a whole process the kernel first waits until no CPU is in the midst of a fork
             // or an exec: 9 ms. A thread that moves itself need not wait, and that is what v1 does
-            // with a 0 in `tasks`: 0.03 ms for each hierarchy. (Measured, Linux 6.18 with 2 CPUs.)
-            // v2 has no such file.
+            // with a 0 in `tasks`: 0.03 ms for each hierarchy. v2 has no such file: there a process is
+            // best born where it belongs, see `birthplace`. (Measured, Linux 6.18 with 2 CPUs.)
             let file = match folder.version {
+                Version::V2 if hierarchy::is_in(folder)? => continue,
                 Version::V2 => folder.path.join("cgroup.procs"),
                 Version::V1 => folder.path.join("tasks"),
             };
@@ -137,6 +156,24 @@ impl Cgroup {
         Ok(())
     }
     // ANCHOR_END: join
+
+    // ANCHOR: birthplace
+    /// On v2, the folder in which clone3(2) can make a child right away (CLONE_INTO_CGROUP, Linux
+    /// 5.7): that costs nothing. The child calls [`Cgroup::join`] all the same, which then has
+    /// nothing to do but on v1. `None` without v2.
+    ///
+    /// # Errors
+    /// When the cgroup is gone.
+    pub fn birthplace(&self) -> Result<Option<OwnedFd>> {
+        self.require()?;
+        let Some(folder) = self.view.folders.iter().find(|f| f.version == Version::V2) else {
+            return Ok(None);
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = open(&folder.path, flags, Mode::empty()).map_err(io::Error::from);
+        opened.map(Some).with_context(|| format!("open {}", folder.path.display()))
+    }
+    // ANCHOR_END: birthplace
 
     /// Moves another process in, with all its threads. Children that it already has stay behind.
     ///
@@ -235,20 +272,15 @@ impl Cgroup {
         removed.into_iter().collect()
     }
 
-    /// Makes the folders in which every container is counted.
-    fn make_counted(&mut self) -> Result<()> {
+    /// Makes this cgroup's folder wherever some of the place's controllers are wanted.
+    fn make_in_places(&mut self, wanted: impl Fn(&Folder) -> Vec<&str>) -> Result<()> {
         let places = self.places.clone();
         let v1_freezes = places.iter().any(|place| place.writable && place.folder.has("freezer"));
-        for Place { folder: place, writable } in &places {
-            let (counted, needed): (&[&str], bool) = match place.version {
-                // In every v2 cgroup one can freeze and kill. To join costs, so not without need.
-                Version::V2 => (&v2::COUNTED, !v1_freezes),
-                Version::V1 => (&v1::COUNTED, false),
-            };
-            let counted: Vec<&str> =
-                counted.iter().copied().filter(|name| place.has(name)).collect();
-            if *writable && (needed || !counted.is_empty()) {
-                self.make(place, &counted)?;
+        for Place { folder: place, .. } in places.iter().filter(|place| place.writable) {
+            let wanted = wanted(place);
+            // Any v2 cgroup can be frozen and killed, even one without controllers.
+            if !wanted.is_empty() || (place.version == Version::V2 && !v1_freezes) {
+                self.make(place, &wanted)?;
             }
         }
         if self.exists() { Ok(()) } else { bail!(not_writable(&places)) }
@@ -262,16 +294,21 @@ impl Cgroup {
             bail!(no_controller(controller, &self.places));
         };
         ensure!(place.writable, not_writable(&[place]));
-        self.make(&place.folder, &[controller])
+        let folder = place.folder.below(PARENT).below(&self.name);
+        let is_new = !self.view.folders.contains(&folder);
+        self.make(&place.folder, &[controller])?;
+        if is_new {
+            self.take_along(&folder)?;
+        }
+        Ok(folder)
     }
 
     // ANCHOR: make
     /// Makes this cgroup's folder in `place` unless it's there, with `controllers` switched on.
-    fn make(&mut self, place: &Folder, controllers: &[&str]) -> Result<Folder> {
+    fn make(&mut self, place: &Folder, controllers: &[&str]) -> Result<()> {
         let parent = place.below(PARENT);
         let folder = parent.below(&self.name);
-        let is_new = !self.view.folders.contains(&folder);
-        if is_new {
+        if !self.view.folders.contains(&folder) {
             mkdir(&folder.path).with_context(|| format!("make {}", folder.path.display()))?;
             self.view.folders.push(folder.clone());
         }
@@ -280,18 +317,14 @@ impl Cgroup {
         match place.version {
             Version::V2 => {
                 v2::enable(&place.path, controllers)?;
-                v2::enable(&parent.path, controllers)?;
+                v2::enable(&parent.path, controllers)
             }
             Version::V1 if place.has("cpuset") => {
                 v1::inherit_cpuset(&parent.path)?;
-                v1::inherit_cpuset(&folder.path)?;
+                v1::inherit_cpuset(&folder.path)
             }
-            Version::V1 => {}
+            Version::V1 => Ok(()),
         }
-        if is_new {
-            self.take_along(&folder)?;
-        }
-        Ok(folder)
     }
     // ANCHOR_END: make
 
@@ -345,23 +378,28 @@ fn add(folder: &Folder, pid: Pid) -> Result<()> {
 }
 
 fn not_writable(places: &[Place]) -> String {
-    if places.is_empty() {
-        return "no cgroups are mounted (mount -t cgroup2 cgroup2 /sys/fs/cgroup)".to_owned();
-    }
-    let paths: Vec<String> = places.iter().map(|p| p.folder.path.display().to_string()).collect();
-    let on_v2 = places.iter().any(|place| place.folder.version == Version::V2);
-    let remedy = match on_v2 {
-        true => {
-            "start from a shell with a cgroup of its own: systemd-run --user --scope -p Delegate=yes bash"
-        }
-        false => "cgroup version 1 needs root",
+    let (Some(first), on_v2) =
+        (places.first(), places.iter().find(|place| place.folder.version == Version::V2))
+    else {
+        return "no cgroups are mounted here (mount -t cgroup2 cgroup2 /sys/fs/cgroup)".to_owned();
     };
-    format!("none of {} is writable ({remedy})", paths.join(", "))
+    let shown = on_v2.unwrap_or(first).folder.path.display();
+    match on_v2 {
+        Some(Place { folder, .. }) if folder.inside.starts_with("/..") => format!(
+            "{shown} is mounted from outside of this cgroup namespace (umount {shown} && mount -t \
+             cgroup2 cgroup2 {shown})"
+        ),
+        Some(_) => format!(
+            "{shown} can't be written (start from a shell with a cgroup of its own: systemd-run \
+             --user --scope -p Delegate=yes bash)"
+        ),
+        None => format!("{shown} can't be written (needs root, with cgroup version 1)"),
+    }
 }
 
 fn no_controller(controller: &str, places: &[Place]) -> String {
-    let there: Vec<&str> =
-        places.iter().flat_map(|place| &place.folder.controllers).map(String::as_str).collect();
+    let there = places.iter().flat_map(|place| &place.folder.controllers).map(String::as_str);
+    let there: Vec<&str> = there.filter(|name| !name.contains('=')).collect();
     format!(
         "there is no {controller} controller here, only {} (see 'Controllers' in cgroups(7); a user's \
          scope has those that https://systemd.io/CGROUP_DELEGATION hands out)",

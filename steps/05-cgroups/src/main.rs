@@ -52,7 +52,9 @@ fn main() -> ExitCode {
 
 /// Makes the cgroup, and removes it again however the container's life goes.
 fn limited(args: Args) -> Result<ExitCode> {
-    let mut cgroup = Cgroup::create(&format!("step05-{}", process::id()))?;
+    // A pid means something only together with its pid namespace.
+    let pid_namespace = Namespace::Pid.inode(nix::unistd::getpid())?;
+    let mut cgroup = Cgroup::create(&format!("step05-{pid_namespace}-{}", process::id()))?;
     let ended = cgroup.limit(&args.limits).and_then(|()| container(args, &cgroup));
     cgroup.remove()?;
     Ok(ended?.into())
