@@ -96,8 +96,9 @@ find_tool() {
     if has mmdebstrap newuidmap; then
         # shellcheck disable=SC2015 # either file may lack the user
         grep -q "^$(id -un):" /etc/subuid && grep -q "^$(id -un):" /etc/subgid ||
-            fail "$(id -un) has no subordinate ids: sudo usermod --add-subuids 100000-165535" \
-                "--add-subgids 100000-165535 $(id -un)"
+            fail "$(id -un) has no ids in /etc/subuid and /etc/subgid: sudo usermod --add-subuids 100000-165535" \
+                "--add-subgids 100000-165535 $(id -un)" \
+                "(or another range that nobody has in these files)"
     elif ! has mmdebstrap fakechroot fakeroot; then
         fail "a user needs mmdebstrap and newuidmap: sudo apt-get install mmdebstrap uidmap" \
             "(or run this as root)"
@@ -131,12 +132,27 @@ make_with_mmdebstrap() {
         apt-config dump | grep -E '^Acquire::(https?::Proxy|Check-)' >"$work/apt.conf" || :
         set -- --aptopt="$work/apt.conf"
     fi
-    run mmdebstrap --variant=minbase --format=tar "$@" "$suite" "$work/tree.tar" "$mirror" || made_wrong
+    # It works in TMPDIR. Its subordinate ids need a way in, so not beside DEST, in the user's home.
+    scratch=
+    trap 'clean_up; drop_scratch' EXIT
+    scratch=$(mktemp -d)
+    chmod 0711 "$scratch"
+    run env TMPDIR="$scratch" mmdebstrap --variant=minbase --format=tar "$@" \
+        "$suite" "$work/tree.tar" "$mirror" || made_wrong
     if [ "$(id -u)" = 0 ]; then
         tar -C "$work/tree" --numeric-owner -xpf "$work/tree.tar"
     else
         tar -C "$work/tree" --exclude './dev/*' -xpf "$work/tree.tar" # mknod(2) is for root
         open_to_owner
+    fi
+}
+
+# mmdebstrap removes what it made, unless a signal comes just then. What its subordinate ids own, only
+# they can remove.
+drop_scratch() {
+    if [ -n "$scratch" ] && ! rm -rf -- "$scratch" 2>/dev/null; then
+        mmdebstrap --unshare-helper rm -rf -- "$scratch"/* 2>/dev/null || :
+        rm -rf -- "$scratch" || :
     fi
 }
 
