@@ -11,7 +11,10 @@ use nix::unistd::Pid;
 /// Everything is read from /proc and /sys and compared with xray's own: what differs is the
 /// process's. Your own processes need no root.
 #[derive(Parser)]
-#[command(name = "xray", after_help = "Examples: xray $$    looks at your shell\n          xray -- step03-pid-ns rootfs cat    looks at a container")]
+#[command(
+    name = "xray",
+    after_help = "Examples: xray $$    looks at your shell\n          xray -- step03-pid-ns rootfs cat    looks at a container"
+)]
 struct Args {
     /// Print JSON, with every fact there is
     #[arg(long)]

@@ -160,14 +160,19 @@ fn cover(mounts: &mut Vec<Mount>) {
 }
 
 /// Fills in what only the comparison with the observer's mounts can tell.
+///
+/// A mount counts as the host's where the table is a copy of the host's. After a pivot it isn't: a
+/// /sys that is the same as the host's was mounted all the same.
 pub(crate) fn compare(mounts: &mut [Mount], mine: &[Mount]) {
     let place = |mount: &Mount| {
         let Mount { mount_point, device, root, options, .. } = mount;
         (mount_point.clone(), device.clone(), root.clone(), options.clone())
     };
     let places: HashSet<_> = mine.iter().map(place).collect();
+    let mut roots = mounts.iter().filter(|mount| mount.mount_point == "/" && !mount.covered);
+    let pivoted = roots.any(|root| !places.contains(&place(root)));
     for mount in mounts {
-        mount.as_host = places.contains(&place(mount));
+        mount.as_host = !pivoted && places.contains(&place(mount));
         mount.from = origin(mount, mine);
     }
 }

@@ -115,7 +115,7 @@ impl Facts {
                 false => HOSTS.to_owned(),
             },
         );
-        // A process enters its new time namespace at exec since Linux 6.3, before that only its
+        // A process enters its new time namespace at exec since Linux 6.2, before that only its
         // children do: for the reader of a snapshot both are its own.
         let own =
             |n: &crate::Membership| n.own || n.children_elsewhere && n.kind == Namespace::Time;
