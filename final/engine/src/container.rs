@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
-use unshare::Namespace;
 use veth_bridge::Port;
 
 use crate::files::{self, Durability};
@@ -62,9 +61,9 @@ pub enum State {
     Running {
         /// Its first process.
         pid: i32,
-        /// The inode of that process's pid namespace: another process that gets the same pid later
-        /// isn't in it.
-        pid_namespace: u64,
+        /// When that process started, in clock ticks since boot: another one that gets the same pid
+        /// later started later.
+        pid_since: u64,
         /// When it started.
         started: Timestamp,
     },
@@ -116,12 +115,12 @@ impl Container {
 
     /// A pidfd of its first process, if that is still there.
     pub(crate) fn living_process(&self) -> Option<OwnedFd> {
-        let State::Running { pid, pid_namespace, .. } = self.state else { return None };
+        let State::Running { pid, pid_since, .. } = self.state else { return None };
         // Opened before it is looked at: what the descriptor means doesn't change any more.
         let process = rustix::process::Pid::from_raw(pid)?;
         let pidfd = pidfd_open(process, PidfdFlags::empty()).ok()?;
-        let inside = Namespace::Pid.inode(Pid::from_raw(pid)).ok()? == pid_namespace;
-        inside.then_some(pidfd)
+        let same = pid_ns::start_time(Pid::from_raw(pid)).ok()? == pid_since;
+        same.then_some(pidfd)
     }
 
     /// Reads the record of the container `id`.

@@ -9,7 +9,6 @@ use image_layers::{Image, config};
 use jiff::Timestamp;
 use nix::unistd::{Pid, gethostname};
 use runtime::{Bundle, Created, Ended};
-use unshare::Namespace;
 use veth_bridge::files::Files;
 use veth_bridge::{Attached, Network};
 
@@ -213,10 +212,10 @@ impl Claimed<'_> {
     fn start(mut self, created: Created, pipes: Pipes, wired: Option<Attached>) -> Result<Ended> {
         let log = Log::create(&self.folder().join("log.json"))?;
         let pid = created.pid();
-        let pid_namespace = Namespace::Pid.inode(pid)?;
+        let pid_since = pid_ns::start_time(pid)?;
         let running = created.start()?;
         let started = Timestamp::now();
-        self.container.state = State::Running { pid: pid.as_raw(), pid_namespace, started };
+        self.container.state = State::Running { pid: pid.as_raw(), pid_since, started };
         self.container.save(&self.engine.home)?;
 
         let ended = attach::attach(running, pipes, log)?;

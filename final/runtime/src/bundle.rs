@@ -97,6 +97,7 @@ const SUPPORTED: [&str; 33] = [
 fn unsupported(config: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect_unsupported(config, "", &mut found);
+    found.sort();
     found
 }
 

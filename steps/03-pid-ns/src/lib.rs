@@ -32,7 +32,7 @@ use unshare::Namespace;
 
 pub use exit::Exit;
 pub use init::become_init;
-pub use proc::{mount_proc, unmount_proc};
+pub use proc::{mount_proc, start_time, unmount_proc};
 use signals::Deferred;
 
 /// A child that exists, in its namespaces, and waits for [`Held::release`].

@@ -1,10 +1,12 @@
 //! /proc, the file system in which `ps` looks. An instance of it shows one pid namespace: the one of
 //! the process that mounts it.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::Pid;
 
 // ANCHOR: proc
 /// Mounts a /proc of the caller's pid namespace in `rootfs`.
@@ -28,3 +30,19 @@ pub fn unmount_proc(rootfs: &Path) {
     let _ = umount2(&rootfs.join("proc"), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
 }
 // ANCHOR_END: proc
+
+/// When `pid` started, in clock ticks since boot. A pid is given to another process once its owner is
+/// gone: the two together name one process for good.
+///
+/// # Errors
+/// When there is no such process. See proc_pid_stat(5), field 22.
+pub fn start_time(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    // The second field is the program's name in parentheses, and may contain both blanks and
+    // parentheses. What follows the last of them starts with field 3.
+    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
+    fields
+        .and_then(|mut fields| fields.nth(22 - 3)?.parse().ok())
+        .with_context(|| format!("read {path}: no start time"))
+}
