@@ -13,6 +13,7 @@
 mod files;
 mod hierarchy;
 mod limits;
+mod scope;
 mod setting;
 mod stats;
 mod tree;
@@ -30,6 +31,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use hierarchy::{Folder, Place, Version};
 pub use limits::{Bytes, Count, Cpus, IoLimit, Limits, List, MIN_MEMORY, Max, Weight};
+pub use scope::Scope;
 pub use stats::{CpuTime, Io, Stats, Usage};
 
 /// All our cgroups are made below this one: `<place>/keel/<name>`.
@@ -316,8 +318,8 @@ impl Cgroup {
         // from the place down, on v2.
         match place.version {
             Version::V2 => {
-                v2::enable(&place.path, controllers)?;
-                v2::enable(&parent.path, controllers)
+                v2::enable(&place.path, &parent.path, controllers)?;
+                v2::enable(&parent.path, &folder.path, controllers)
             }
             Version::V1 if place.has("cpuset") => {
                 v1::inherit_cpuset(&parent.path)?;

@@ -6,7 +6,7 @@ use std::process::{self, ExitCode};
 use anyhow::Result;
 use cgroups::{Cgroup, Limits};
 use clap::Parser;
-use mount_ns::{Tmpfs, View, Volume};
+use mount_ns::View;
 use pid_ns::Exit;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 
@@ -28,15 +28,8 @@ struct Args {
     /// Put a small init in front of the command: it reaps orphans and passes signals on
     #[arg(long)]
     init: bool,
-    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volumes: Vec<Volume>,
-    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
-    #[arg(long, value_name = "TARGET[:OPTIONS]")]
-    tmpfs: Vec<Tmpfs>,
-    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
-    #[arg(long)]
-    read_only: bool,
+    #[command(flatten)]
+    view: View,
     /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
     rootfs: PathBuf,
     /// The command to run inside, with its arguments
@@ -52,17 +45,15 @@ fn main() -> ExitCode {
 
 /// Makes the cgroup, and removes it again however the container's life goes.
 fn limited(args: Args) -> Result<ExitCode> {
-    // A pid means something only together with its pid namespace.
-    let pid_namespace = Namespace::Pid.inode(nix::unistd::getpid())?;
-    let mut cgroup = Cgroup::create(&format!("step05-{pid_namespace}-{}", process::id()))?;
+    let mut cgroup = Cgroup::create(&format!("step05-{}", process::id()))?;
     let ended = cgroup.limit(&args.limits).and_then(|()| container(args, &cgroup));
     cgroup.remove()?;
     Ok(ended?.into())
 }
 
 fn container(args: Args, cgroup: &Cgroup) -> Result<Exit> {
-    let Args { hostname, init, volumes, tmpfs, read_only, rootfs, command, limits } = args;
-    let view = View { volumes, tmpfs, read_only, cgroup: true, ..View::default() };
+    let Args { hostname, init, view, rootfs, command, limits } = args;
+    let view = View { cgroup: true, ..view };
     let container = pid_ns::spawn(&[Uts, Ipc, Pid, Mount], || {
         cgroup.join()?;
         unshare::leave(&[Namespace::Cgroup])?; // after the join: this cgroup becomes its root

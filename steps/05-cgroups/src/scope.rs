@@ -5,25 +5,23 @@ use chroot::exit::sentence;
 
 use crate::{Cgroup, Limits, Stats};
 
-/// A container's cgroup, removed when this is dropped; or none, where none can be made and none was
-/// asked for.
+/// A container's cgroup, removed when this is dropped; or none, for a container without limits.
 #[derive(Debug)]
 pub struct Scope(Option<Cgroup>);
 
 // ANCHOR: scope
 impl Scope {
-    /// Makes the cgroup `name` and sets these limits.
+    /// Makes the cgroup `name` with these limits, if there are any.
     ///
-    /// An ordinary user may often make no cgroup: see [`Cgroup::create`]. Without limits the
-    /// container then runs without one. A limit that can't be kept is an error.
+    /// Without limits it makes none: an ordinary user often may not, and the container runs as well.
     ///
     /// # Errors
-    /// As [`Cgroup::create`], if there are limits, and as [`Cgroup::limit`].
+    /// As [`Cgroup::create`] and [`Cgroup::limit`]. Nothing stays behind.
     pub fn new(name: &str, limits: &Limits) -> Result<Scope> {
-        let mut scope = match Cgroup::create(name) {
-            Err(_) if limits.is_none() => Scope(None),
-            created => Scope(Some(created?)),
-        };
+        if limits.is_none() {
+            return Ok(Scope(None));
+        }
+        let mut scope = Scope(Some(Cgroup::create(name)?));
         scope.0.as_mut().map_or(Ok(()), |cgroup| cgroup.limit(limits))?;
         Ok(scope)
     }

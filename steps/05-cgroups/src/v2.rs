@@ -24,27 +24,37 @@ pub(crate) const COUNTED: [&str; 3] = ["memory", "pids", "io"];
 pub(crate) const LEAF: &str = "keel.leaf";
 
 // ANCHOR: enable
-/// Gives the children of `level` these controllers: a cgroup has only those that its parent's
-/// cgroup.subtree_control names. See cgroups(7).
-pub(crate) fn enable(level: &Path, controllers: &[&str]) -> Result<()> {
+/// Gives `child` these controllers: a cgroup has only those that the cgroup.subtree_control of its
+/// parent, here `level`, names. See cgroups(7).
+pub(crate) fn enable(level: &Path, child: &Path, controllers: &[&str]) -> Result<()> {
     let file = level.join("cgroup.subtree_control");
-    let on = text(&file)?.unwrap_or_default();
-    let missing = controllers.iter().filter(|name| on.split(' ').all(|other| other != **name));
+    // What that file says may still be on its way: another keel has switched it on, and the child
+    // hasn't got its files yet. So look for the files; a second write waits until they are there.
+    let missing = controllers.iter().filter(|name| !child.join(limit_file(name)).exists());
     let command: Vec<String> = missing.map(|name| format!("+{name}")).collect();
+    let command = command.join(" ");
     if command.is_empty() {
         return Ok(());
     }
     // The rule of no internal processes: a cgroup other than the real root can't have processes and
     // hand out controllers too. Processes that are being born meanwhile are why this may take a few.
     for _ in 0..10 {
-        match files::write(&file, &command.join(" ")) {
+        match files::write(&file, &command) {
             Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => into_leaf(level)?,
             other => {
-                return other.with_context(|| format!("write {command:?} to {}", file.display()));
+                return other.with_context(|| format!("write {command} to {}", file.display()));
             }
         }
     }
-    bail!("switch on {command:?} below {}: it keeps having processes of its own", level.display())
+    bail!("switch on {command} below {}: it keeps having processes of its own", level.display())
+}
+
+/// A file that a cgroup with this controller has.
+fn limit_file(controller: &str) -> String {
+    match controller {
+        "cpuset" => "cpuset.cpus".to_owned(),
+        other => format!("{other}.max"),
+    }
 }
 
 /// Moves the processes of the cgroup `level` into a leaf below it. If that is our own cgroup, we are
