@@ -29,16 +29,15 @@ mod netlink;
 mod netns;
 mod port;
 mod subnet;
+mod sysctl;
 pub mod view;
 
-use std::env;
-use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use nix::unistd::{AccessFlags, Pid, access};
+use nix::unistd::Pid;
 use unshare::Namespace;
 
 use lease::Book;
@@ -80,7 +79,7 @@ impl Bridge {
     /// # Errors
     /// When there is no folder for the leases.
     pub fn standard() -> Result<Bridge> {
-        Bridge::new("keel0", Subnet::default(), &default_folder()?)
+        Bridge::new("keel0", Subnet::default(), &lease::default_folder()?)
     }
 
     /// A network of this name. Nothing is made before the first container is attached.
@@ -106,7 +105,8 @@ impl Bridge {
 
     // ANCHOR: attach
     /// Plugs the network namespace of `container`, the container's first process, into the bridge,
-    /// and publishes `ports`. `owner` is the container's id.
+    /// and publishes `ports`. `owner` is the container's id; its first eleven letters and digits name
+    /// the cable.
     ///
     /// # Errors
     /// When a port or all addresses are in use, or the kernel refuses. Nothing stays behind.
@@ -117,7 +117,7 @@ impl Bridge {
         let mut book = self.book()?;
         self.sweep(&mut book)?;
         let (bridge, nat) = self.ready(&mut netlink, &book)?;
-        let reserved = reserve(ports, &book)?;
+        let reserved = port::reserve(ports, book.leases().iter().flat_map(|lease| &lease.ports))?;
         let address = book.lease(&self.subnet, owner, container, ports)?;
         // The book is written: nobody else can get this address or these ports any more.
         drop(book);
@@ -130,11 +130,17 @@ impl Bridge {
             bridge: self.clone(),
             _reserved: reserved,
         };
-        link::plug(&mut netlink, &cable_name(owner), bridge, &netns, address)?;
-        let mut inside = netns.within(|| Netlink::open(NETLINK_ROUTE))?;
+        let cable = link::cable_name(owner);
+        link::plug(&mut netlink, &cable, bridge, &netns, address)?;
+        let mut inside = netns.within(|| {
+            sysctl::no_ipv6(link::INSIDE);
+            Netlink::open(NETLINK_ROUTE)
+        })?;
         link::configure(&mut inside, address, &self.subnet)?;
+        link::wait_until_up(&mut netlink, &cable, &self.name)?;
         if ports.is_empty() {
-            let no_way_out = |error| format!("no way out of {}: {}", self.name, sentence(&error));
+            let no_way_out =
+                |error| format!("no way out of {}: {}", self.name, chroot::exit::sentence(&error));
             attached.warning = nat.err().map(no_way_out);
         } else {
             nat?;
@@ -145,54 +151,46 @@ impl Bridge {
     // ANCHOR_END: attach
 
     // ANCHOR: ready
-    /// Sees to it that the rules and the bridge are there. Returns the bridge's index, and whether
-    /// its containers can reach the world.
+    /// Sees to it that rules and bridge are there. Returns the bridge's index, and whether its
+    /// containers can reach the world.
     ///
     /// Almost always they are there, and two questions to the kernel tell.
     fn ready(&self, netlink: &mut Netlink, book: &Book) -> Result<(u32, Result<()>)> {
+        let name = &self.name;
         let mut nat = Ok(());
-        if !nat::is_loaded(&self.name) {
-            nat = nat::allow_forwarding()
-                .and_then(|()| nat::load(&self.name, &self.subnet, book.leases()));
+        if !nat::is_loaded(name) {
+            nat = sysctl::allow_forwarding()
+                .and_then(|()| nat::load(name, &self.subnet, book.leases()));
         }
-        let found = match link::find(netlink, &self.name)? {
+
+        let found = match link::find(netlink, name)? {
             Some(found) => found,
             None => {
                 self.require_free_subnet()?;
-                link::make_bridge(netlink, &self.name, self.gateway())?;
-                link::find(netlink, &self.name)?.context("look for the new bridge")?
+                link::make_bridge(netlink, name, self.gateway())?;
+                link::find(netlink, name)?.context("look for the new bridge")?
             }
         };
-        let name = &self.name;
         ensure!(found.is_bridge, "{name} exists and is not a bridge: choose another name");
         ensure!(
             found.mac == Some(link::mac(self.gateway())),
-            "the bridge {name} has another subnet than {}",
+            "the bridge {name} has another subnet than {}: choose another name",
             self.subnet
         );
         if !found.is_up {
-            let set_up = self.set_bridge_up(netlink, found.index)?;
-            nat = nat.and(set_up);
+            nat = nat.and_then(|()| sysctl::allow_localhost(name));
+            sysctl::no_ipv6(name);
+            link::start_bridge(netlink, name, found.index, &self.subnet)?;
         }
         Ok((found.index, nat))
     }
     // ANCHOR_END: ready
 
-    /// The last part of making the bridge.
-    fn set_bridge_up(&self, netlink: &mut Netlink, index: u32) -> Result<Result<()>> {
-        // So that 127.0.0.1 on the host leads to published ports; rules.nft has the other half.
-        let localnet = nat::sysctl(&format!("ipv4/conf/{}/route_localnet", self.name), "1");
-        // The network is IPv4 only. Without this a container could announce itself to the host as
-        // its IPv6 router (CVE-2020-13401). A kernel without IPv6 has no such file.
-        let _ = nat::sysctl(&format!("ipv6/conf/{}/disable_ipv6", self.name), "1");
-        link::start_bridge(netlink, &self.name, index, &self.subnet)?;
-        Ok(localnet)
-    }
-
+    /// A subnet that the host reaches elsewhere would be cut off from it.
     fn require_free_subnet(&self) -> Result<()> {
         let routes = view::here()?.routes;
         let taken = routes.iter().find(|route| match route.destination {
-            Some((std::net::IpAddr::V4(network), prefix)) => self.subnet.overlaps(network, prefix),
+            Some((IpAddr::V4(network), prefix)) => self.subnet.overlaps(network, prefix),
             _ => false,
         });
         match taken {
@@ -289,44 +287,10 @@ impl Drop for Attached {
     }
 }
 
-// ANCHOR: reserve-all
-/// Takes all `ports`, or none.
-fn reserve(ports: &[Port], book: &Book) -> Result<Vec<Reserved>> {
-    for (i, port) in ports.iter().enumerate() {
-        let of_others = book.leases().iter().flat_map(|lease| &lease.ports);
-        if of_others.chain(&ports[..i]).any(|other| other.clashes(port)) {
-            bail!("publish {}: the port is in use", port.host);
-        }
-    }
-    ports.iter().map(Port::reserve).collect()
-}
-// ANCHOR_END: reserve-all
-
-/// The name of the cable's end on the host. A device's name has at most 15 bytes.
-fn cable_name(owner: &str) -> String {
-    let id: String = owner.chars().filter(char::is_ascii_alphanumeric).take(11).collect();
-    format!("veth{id}")
-}
-
-fn sentence(error: &anyhow::Error) -> String {
-    chroot::exit::sentence(error)
-}
-
-/// Where leases are kept, unless an engine has its own place: they are of no use after a reboot.
-fn default_folder() -> Result<PathBuf> {
-    let from = |variable: &str| env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let candidates = [
-        from("KEEL_ROOT").map(|root| root.join("network")),
-        Some(PathBuf::from("/run/keel")),
-        from("XDG_RUNTIME_DIR").map(|run| run.join("keel")),
-        from("HOME").map(|home| home.join(".local/share/keel/network")),
-    ];
-    let usable = |folder: &PathBuf| {
-        fs::create_dir_all(folder).is_ok() && access(folder, AccessFlags::W_OK).is_ok()
-    };
-    candidates
-        .into_iter()
-        .flatten()
-        .find(usable)
-        .context("no folder for the network's leases can be written: set KEEL_ROOT to one")
+/// Brings the loopback device of the caller's own network namespace up.
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN over that namespace. See rtnetlink(7).
+pub fn loopback_up() -> Result<()> {
+    link::loopback_up(&mut Netlink::open(NETLINK_ROUTE)?)
 }

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    State,
 };
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -28,6 +30,8 @@ const LOOPBACK: u32 = 1;
 pub(crate) struct Found {
     pub index: u32,
     pub is_up: bool,
+    /// Up, and something at the other end is up as well.
+    pub is_operational: bool,
     pub is_bridge: bool,
     pub mac: Option<Vec<u8>>,
 }
@@ -41,10 +45,16 @@ pub(crate) fn mac(address: Ipv4Addr) -> Vec<u8> {
 }
 // ANCHOR_END: mac
 
+/// The name of the cable's end on the host. A device's name has at most 15 bytes.
+pub(crate) fn cable_name(owner: &str) -> String {
+    let id: String = owner.chars().filter(char::is_ascii_alphanumeric).take(11).collect();
+    format!("veth{id}")
+}
+
 /// Finds a link by its name.
 pub(crate) fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Found>> {
     match netlink.ask(vec![Request::get(format!("look for {name}"), get(name))]) {
-        Ok(answers) => Ok(answers.into_iter().find_map(found)),
+        Ok(answers) => Ok(answers.into_iter().find_map(found_link)),
         Err(error) if error.downcast_ref() == Some(&Errno::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
@@ -97,7 +107,6 @@ pub(crate) fn plug(
         LinkAttribute::IfName(INSIDE.to_owned()),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
         LinkAttribute::Address(mac(address)),
-        without_ipv6(),
     ];
     let mut cable = LinkMessage::default();
     cable.header.flags = LinkFlags::Up;
@@ -109,7 +118,6 @@ pub(crate) fn plug(
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside))),
         ]),
-        without_ipv6(),
     ];
     let what = format!("make the cable {name}");
     let made = netlink.ask(vec![Request::create(what, RouteNetlinkMessage::NewLink(cable))]);
@@ -126,7 +134,7 @@ pub(crate) fn configure(netlink: &mut Netlink, address: Ipv4Addr, subnet: &Subne
         Request::change("bring eth0 up", up(0, Some(INSIDE))),
         Request::get("look for eth0", get(INSIDE)),
     ])?;
-    let index = answers.into_iter().find_map(found).context("look for eth0")?.index;
+    let index = answers.into_iter().find_map(found_link).context("look for eth0")?.index;
 
     let gateway = subnet.gateway();
     netlink.ask(vec![
@@ -139,6 +147,26 @@ pub(crate) fn configure(netlink: &mut Netlink, address: Ipv4Addr, subnet: &Subne
     Ok(())
 }
 // ANCHOR_END: configure
+
+// ANCHOR: wait
+/// Waits until packets can flow from `cable` to `bridge`.
+///
+/// The kernel tells a bridge a moment later, in the background, that a port is ready, and the rest of
+/// the kernel that the bridge is. What a container sends before that is lost, and TCP and ARP try
+/// again only after a second. Since Linux 6.9 the question itself brings the news forward.
+pub(crate) fn wait_until_up(netlink: &mut Netlink, cable: &str, bridge: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let ask = |name| Request::get(format!("look for {name}"), get(name));
+        let found = netlink.ask(vec![ask(cable), ask(bridge)])?;
+        if found.into_iter().filter_map(found_link).all(|link| link.is_operational) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the cable {cable} does not come up");
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+// ANCHOR_END: wait
 
 /// Brings the loopback device up: 127.0.0.1 and ::1 come with it.
 pub(crate) fn loopback_up(netlink: &mut Netlink) -> Result<()> {
@@ -165,7 +193,7 @@ fn get(name: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(link)
 }
 
-fn found(answer: RouteNetlinkMessage) -> Option<Found> {
+fn found_link(answer: RouteNetlinkMessage) -> Option<Found> {
     let RouteNetlinkMessage::NewLink(link) = answer else { return None };
     let is_bridge = link.attributes.iter().any(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Bridge)),
@@ -176,7 +204,8 @@ fn found(answer: RouteNetlinkMessage) -> Option<Found> {
         _ => None,
     });
     let is_up = link.header.flags.contains(LinkFlags::Up);
-    Some(Found { index: link.header.index, is_up, is_bridge, mac })
+    let is_operational = link.attributes.contains(&LinkAttribute::OperState(State::Up));
+    Some(Found { index: link.header.index, is_up, is_operational, is_bridge, mac })
 }
 
 /// A link is named by its index or, where that is 0, by its name.
@@ -187,13 +216,6 @@ fn up(index: u32, name: Option<&str>) -> RouteNetlinkMessage {
     link.header.change_mask = LinkFlags::Up;
     link.attributes = name.map(|name| LinkAttribute::IfName(name.to_owned())).into_iter().collect();
     RouteNetlinkMessage::SetLink(link)
-}
-
-/// No IPv6 address of its own making: the network is IPv4 only, and each would be announced and
-/// waited for.
-fn without_ipv6() -> LinkAttribute {
-    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }
 
 fn new_address(index: u32, address: Ipv4Addr, prefix: u8) -> RouteNetlinkMessage {

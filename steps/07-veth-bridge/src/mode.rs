@@ -4,12 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
-use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::unistd::Pid;
 use unshare::Namespace;
 
-use crate::netlink::Netlink;
-use crate::{Attached, Bridge, NetNs, Port, link};
+use crate::{Attached, Bridge, NetNs, Port, loopback_up};
 
 // ANCHOR: network
 /// Which network a container is in.
@@ -66,9 +64,7 @@ impl Network {
         );
         match self {
             Network::Bridge => bridge.attach(container, owner, ports).map(Some),
-            Network::None => NetNs::of(container)?
-                .within(|| link::loopback_up(&mut Netlink::open(NETLINK_ROUTE)?))
-                .map(|()| None),
+            Network::None => NetNs::of(container)?.within(loopback_up).map(|()| None),
             Network::Host | Network::Container(_) => Ok(None),
         }
     }

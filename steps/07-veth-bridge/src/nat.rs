@@ -1,10 +1,9 @@
-//! The way out, and the way in: forwarding, masquerade and published ports.
+//! The way out, and the way in: masquerade and published ports.
 //!
 //! The rules stand in rules.nft, in nft's own language, where they can be read. They are loaded by
-//! the program nft(8): once for the bridge, and once more when a port is published. A container
-//! without published ports starts without any program's help.
+//! the program nft(8): once for the bridge, and again when a port is published or taken back. A
+//! container without published ports starts and ends without any program's help.
 
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -64,22 +63,6 @@ fn key(port: &Port) -> String {
 /// Takes the whole table away, if it is there.
 pub(crate) fn unload(bridge: &str) -> Result<()> {
     if is_loaded(bridge) { nft(&format!("delete table ip {bridge}\n")) } else { Ok(()) }
-}
-
-// ANCHOR: forwarding
-/// Makes the host a router: without this it drops packets that are for somebody else. Docker and
-/// Podman do the same. It stays on, because nobody can tell who else relies on it.
-pub(crate) fn allow_forwarding() -> Result<()> {
-    let path = "/proc/sys/net/ipv4/ip_forward";
-    let current = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    if current.trim() == "1" { Ok(()) } else { sysctl("ipv4/ip_forward", "1") }
-}
-// ANCHOR_END: forwarding
-
-/// Writes a setting of the calling thread's network namespace. See proc_sys_net(5).
-pub(crate) fn sysctl(name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/{name}");
-    fs::write(&path, value).with_context(|| format!("write {value} to {path}"))
 }
 
 /// Runs nft with `script` as its input.

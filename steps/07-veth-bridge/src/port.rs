@@ -40,31 +40,46 @@ impl Port {
                 || self.address.is_unspecified()
                 || other.address.is_unspecified())
     }
+}
 
-    // ANCHOR: reserve
-    /// Takes the port for the container, by a socket that nobody ever reads: the packets are turned
-    /// off to the container before they get there. It keeps others from opening the port, and the
-    /// kernel drops it with its process, however that ends. `ss -ltn` shows it.
-    ///
-    /// # Errors
-    /// When the port is in use, or not ours to open.
-    pub(crate) fn reserve(&self) -> Result<Reserved> {
+// ANCHOR: reserve
+/// Takes `ports` for a container, or fails when one of them is `taken`, or in use by the host.
+///
+/// Each is held by a socket that nobody ever reads: the packets are turned off to the container
+/// before they get there. It keeps others from opening the port, and the kernel closes it with its
+/// process, however that ends. `ss -ltn` shows it.
+pub(crate) fn reserve<'a>(
+    ports: &'a [Port],
+    taken: impl Iterator<Item = &'a Port> + Clone,
+) -> Result<Vec<Reserved>> {
+    let mut reserved = Vec::new();
+    for (i, port) in ports.iter().enumerate() {
+        let socket = if taken.clone().chain(&ports[..i]).any(|other| other.clashes(port)) {
+            Err(anyhow!("the port is in use"))
+        } else {
+            port.open()
+        };
+        reserved.push(socket.with_context(|| format!("publish {}", port.host))?);
+    }
+    Ok(reserved)
+}
+
+impl Port {
+    fn open(&self) -> Result<Reserved> {
         let at = (self.address, self.host);
         let socket = match self.protocol {
             // std sets SO_REUSEADDR, or the last connections of an earlier server would be in the way.
             Protocol::Tcp => TcpListener::bind(at).map(Reserved::Tcp),
             Protocol::Udp => UdpSocket::bind(at).map(Reserved::Udp),
         };
-        socket
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => anyhow!("the port is in use"),
-                io::ErrorKind::AddrNotAvailable => anyhow!("the host has no address {}", at.0),
-                _ => error.into(),
-            })
-            .with_context(|| format!("publish {}", self.host))
+        socket.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => anyhow!("the port is in use"),
+            io::ErrorKind::AddrNotAvailable => anyhow!("the host has no address {}", self.address),
+            _ => error.into(),
+        })
     }
-    // ANCHOR_END: reserve
 }
+// ANCHOR_END: reserve
 
 /// A port that is ours as long as this value lives.
 #[derive(Debug)]
