@@ -11,6 +11,8 @@ mod step01_chroot;
 mod step02_unshare;
 mod step03_pid_ns;
 mod step04_mount_ns;
+mod step05_cgroups;
+mod step06_overlayfs;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ fn all() -> Vec<Test> {
         step02_unshare::TESTS,
         step03_pid_ns::TESTS,
         step04_mount_ns::TESTS,
+        step05_cgroups::TESTS,
+        step06_overlayfs::TESTS,
         attacks::TESTS,
         book::TESTS,
     ]

@@ -20,7 +20,12 @@ const RULES: &[(&str, &str)] = &[
     // Interfaces on the host's side, and hardware addresses.
     (r"\bveth[0-9a-z]+\b", "veth<n>"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<mac>"),
-    // How long something took, and how much it used.
+    // How much a container used, and how long something took.
+    (r"\bmemory \S+ \S+ \(peak \S+ \S+", "memory <used> (peak <used>"),
+    (r"\bpids 0 \(peak \d+", "pids 0 (peak <n>"),
+    (r"\bkilled for want of memory: \d+", "killed for want of memory: <n>"),
+    // The processors of this machine.
+    (r"\(there are [0-9,-]+\)", "(there are <cpus>)"),
     (r"\b\d+(\.\d+)? ?(us|µs|ms)\b", "<time>"),
 ];
 

@@ -1,0 +1,74 @@
+//! Step 5: limits, accounting, freezing.
+
+use crate::harness::needs::Need::Cgroup;
+use crate::harness::{Test, transcript};
+
+pub(crate) const TESTS: &[Test] = &[
+    transcript(
+        "05-cgroups/stats",
+        "
+        $ step05-cgroups --memory 64m --pids-limit 32 rootfs true
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/out-of-memory",
+        "
+        $ step05-cgroups --memory 16m rootfs sh -c 'yes | tail -c 64m'
+        $ echo $?
+        $ step05-cgroups --memory 16m --init rootfs sh -c 'kill -9 $$'
+        $ echo $?
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/fork-bomb",
+        "
+        $ bomb='for i in $(seq 100); do sleep 1 & done'
+        $ step05-cgroups --pids-limit 20 rootfs sh -c \"$bomb\" 2>&1 | grep -o \"can't fork.*\"
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/own-view",
+        "
+        $ step05-cgroups --memory 64m rootfs sh -c 'cut -d: -f3 /proc/self/cgroup | sort -u'
+        $ step05-cgroups --memory 64m rootfs sh -c 'mkdir /sys/fs/cgroup/mine'
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/cleaned-up",
+        "
+        $ step05-cgroups --memory 64m rootfs sh -c 'exit 3' 2> /dev/null
+        $ echo $?
+        $ find /sys/fs/cgroup -path '*keel/step05*'
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/bad-limits",
+        "
+        $ step05-cgroups --memory 1m rootfs true
+        $ echo $?
+        $ step05-cgroups --memory lots rootfs true 2>&1 | head -1
+        $ step05-cgroups --cpus 0.001 rootfs true 2>&1 | head -1
+        $ step05-cgroups --cpuset-cpus 4000 rootfs true 2>&1
+        $ echo $?
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/help",
+        "
+        $ step05-cgroups --help
+    ",
+    ),
+    transcript(
+        "05-cgroups/xray",
+        "
+        $ xray --normal -- step05-cgroups --memory 64m --cpus 0.5 --pids-limit 32 rootfs cat
+    ",
+    )
+    .needs(&[Cgroup]),
+];
