@@ -1,17 +1,14 @@
 //! Step 6, the container so far: own names, an own process tree, an own mount table, limits, and its
 //! own changes to a rootfs that many containers share.
 
-use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
-use std::slice;
 
 use anyhow::{Context, Result};
-use cgroups::{Cgroup, Limits};
+use cgroups::{Limits, Scope};
 use clap::Parser;
-use mount_ns::{Tmpfs, View, Volume};
+use mount_ns::View;
 use overlayfs::Overlay;
-use pid_ns::Exit;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 
 // ANCHOR: args
@@ -38,15 +35,8 @@ struct Args {
     /// Put a small init in front of the command: it reaps orphans and passes signals on
     #[arg(long)]
     init: bool,
-    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volumes: Vec<Volume>,
-    /// Put a filesystem in memory there, with options such as size=64m,mode=1777
-    #[arg(long, value_name = "TARGET[:OPTIONS]")]
-    tmpfs: Vec<Tmpfs>,
-    /// Make the rootfs read-only; volumes, tmpfs, /proc and /dev keep their own modes
-    #[arg(long)]
-    read_only: bool,
+    #[command(flatten)]
+    view: View,
     /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
     rootfs: PathBuf,
     /// The command to run inside, with its arguments
@@ -57,52 +47,28 @@ struct Args {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(layered(Args::parse()))
+    chroot::exit::report(container(Args::parse()))
 }
 
-/// Makes the layer that is to be kept, if any, and tells afterwards what is in it.
-fn layered(mut args: Args) -> Result<ExitCode> {
-    chroot::require_rootfs(&args.rootfs)?;
+fn container(args: Args) -> Result<ExitCode> {
+    let Args { upper, diff, limits, hostname, init, view, rootfs, command } = args;
+    chroot::require_rootfs(&rootfs)?;
     // An absolute path, because `.` names what is below a mount made on it, not the mount.
-    args.rootfs = args.rootfs.canonicalize().context("open the rootfs")?;
-    let layers = [args.rootfs.clone()];
-    let upper = args.upper.as_ref();
-    let kept = upper.map(|folder| Overlay::in_folder(&layers, folder)).transpose()?;
-    let diff = args.diff;
-    let ended = limited(args, kept.as_ref())?;
-    if let (Some(overlay), true) = (kept, diff) {
-        for change in overlayfs::changes(&overlay.lowers, &overlay.upper)? {
-            writeln!(stdout(), "{change}").context("print the changes")?;
-        }
-    }
-    Ok(ended.into())
-}
+    let rootfs = rootfs.canonicalize().context("open the rootfs")?;
+    let layers = [rootfs.clone()];
+    let kept = upper.map(|folder| Overlay::in_folder(&layers, &folder)).transpose()?;
+    let cgroup = Scope::new(&format!("step06-{}", process::id()), &limits)?;
+    let view = View { cgroup: cgroup.exists(), ..view };
 
-/// Makes the cgroup, and removes it again however the container's life goes. Only where there is
-/// something to limit: an ordinary user may often make none.
-fn limited(args: Args, kept: Option<&Overlay>) -> Result<Exit> {
-    if args.limits.is_none() {
-        return container(args, None, kept);
-    }
-    let mut cgroup = Cgroup::create(&format!("step06-{}", process::id()))?;
-    let ended = cgroup.limit(&args.limits).and_then(|()| container(args, Some(&cgroup), kept));
-    cgroup.remove()?;
-    ended
-}
-
-fn container(args: Args, cgroup: Option<&Cgroup>, kept: Option<&Overlay>) -> Result<Exit> {
-    let Args { hostname, init, volumes, tmpfs, read_only, rootfs, command, .. } = args;
-    let view = View { volumes, tmpfs, read_only, cgroup: cgroup.is_some(), ..View::default() };
     let container = pid_ns::spawn(&[Uts, Ipc, Pid, Mount], || {
-        cgroup.map_or(Ok(()), Cgroup::join)?;
-        unshare::leave(&[Namespace::Cgroup])?; // after the join: this cgroup becomes its root
+        cgroup.join()?;
+        unshare::leave(&[Namespace::Cgroup])?;
         unshare::set_hostname(&hostname)?;
-
         // On top of the rootfs itself: covered in here, and outside as it was.
         mount_ns::make_private()?;
-        match kept {
+        match &kept {
             Some(overlay) => overlay.mount(&rootfs)?,
-            None => overlayfs::mount_in_memory(slice::from_ref(&rootfs), &rootfs)?,
+            None => overlayfs::mount_in_memory(&layers, &rootfs)?,
         }
         mount_ns::pivot_into(&rootfs, &view)?;
         if init {
@@ -112,9 +78,11 @@ fn container(args: Args, cgroup: Option<&Cgroup>, kept: Option<&Overlay>) -> Res
     })?;
     let exit = container.release()?.wait()?;
 
-    if let Some(cgroup) = cgroup {
-        eprintln!("{}", cgroup.stats()?);
+    if let (Some(overlay), true) = (kept, diff) {
+        for change in overlayfs::changes(&overlay.lowers, &overlay.upper)? {
+            println!("{change}");
+        }
     }
-    Ok(exit)
+    Ok(exit.into())
 }
 // ANCHOR_END: main
