@@ -65,4 +65,52 @@ pub(crate) const TESTS: &[Test] = &[
         $ xray --normal -- step01-chroot rootfs cat
     ",
     ),
+    transcript(
+        "01-chroot/no-container",
+        "
+        $ echo treasure > secret
+        $ export SECRET=hunter2
+        $ sh -c 'cat /lab/secret; echo SECRET=$SECRET'
+    ",
+    ),
+    transcript(
+        "01-chroot/attack-stopped",
+        "
+        $ echo treasure > secret
+        $ export SECRET=hunter2
+        $ step01-chroot rootfs sh -c 'cat /lab/secret; echo SECRET=$SECRET'
+    ",
+    ),
+    transcript(
+        "01-chroot/own",
+        "
+        $ xray --own -- step01-chroot rootfs cat
+    ",
+    ),
+    transcript(
+        "01-chroot/by-hand",
+        "
+        $ mkfifo rootfs/ready
+        $ chroot rootfs sh -c 'echo > /ready; exec sleep 1000' &
+        $ read line < rootfs/ready
+        $ readlink /proc/$!/root
+    ",
+    ),
+    transcript(
+        "01-chroot/left-open",
+        "
+        $ echo treasure > secret
+        $ exec 9< secret
+        $ chroot rootfs sh -c 'cat <&9'
+    ",
+    ),
+    transcript(
+        "01-chroot/no-interpreter",
+        "
+        $ echo '#!/bin/python3' > rootfs/script
+        $ chmod +x rootfs/script
+        $ step01-chroot rootfs /script
+        $ echo $?
+    ",
+    ),
 ];

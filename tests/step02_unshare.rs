@@ -62,4 +62,49 @@ pub(crate) const TESTS: &[Test] = &[
         $ xray --normal -- step02-unshare rootfs cat
     ",
     ),
+    transcript(
+        "02-unshare/before",
+        "
+        $ step01-chroot rootfs hostname evil
+        $ hostname
+    ",
+    ),
+    transcript(
+        "02-unshare/copy-or-empty",
+        "
+        $ ipcmk --shmem 4096 > /dev/null
+        $ grep -c 4096 /proc/sysvipc/shm
+        $ unshare --uts hostname
+        $ unshare --ipc grep -c 4096 /proc/sysvipc/shm
+    ",
+    ),
+    transcript(
+        "02-unshare/own",
+        "
+        $ xray --own -- step02-unshare rootfs cat
+    ",
+    ),
+    transcript(
+        "02-unshare/by-hand",
+        r#"
+        $ cat > compare.sh <<'END'
+        > for kind in uts ipc pid; do
+        >     mine=$(readlink /proc/$$/ns/$kind)
+        >     parents=$(readlink /proc/$PPID/ns/$kind)
+        >     if [ $mine = $parents ]; then echo "$kind: shared"; else echo "$kind: own"; fi
+        > done
+        > END
+        $ unshare --uts sh compare.sh
+    "#,
+    ),
+    transcript(
+        "02-unshare/kept-by-a-file",
+        "
+        $ touch box
+        $ unshare --uts=box hostname box
+        $ nsenter --uts=box hostname
+        $ hostname
+        $ umount box
+    ",
+    ),
 ];

@@ -3,17 +3,26 @@
 use crate::harness::{Test, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
-    transcript("03-pid-ns/ps", "
+    transcript(
+        "03-pid-ns/ps",
+        "
         $ step03-pid-ns rootfs ps
-    "),
-    transcript("03-pid-ns/init", "
+    ",
+    ),
+    transcript(
+        "03-pid-ns/init",
+        "
         $ step03-pid-ns --init rootfs ps
-    "),
-    transcript("03-pid-ns/pid-1-is-special", "
+    ",
+    ),
+    transcript(
+        "03-pid-ns/pid-1-is-special",
+        "
         $ step03-pid-ns rootfs sh -c 'kill -9 $$; echo still here'
         $ step03-pid-ns --init rootfs sh -c 'kill -9 $$; echo still here'
         $ echo $?
-    "),
+    ",
+    ),
     transcript(
         "03-pid-ns/zombies",
         r#"
@@ -40,7 +49,9 @@ pub(crate) const TESTS: &[Test] = &[
         $ step03-pid-ns --init rootfs sh /orphans.sh
     "#,
     ),
-    transcript("03-pid-ns/kill-a-host-process", "
+    transcript(
+        "03-pid-ns/kill-a-host-process",
+        "
         $ sleep 1000 &
         $ victim=$!
         $ step02-unshare rootfs kill $victim
@@ -48,19 +59,59 @@ pub(crate) const TESTS: &[Test] = &[
         $ echo $?
         $ sleep 1000 &
         $ step03-pid-ns rootfs kill $!
-    "),
-    transcript("03-pid-ns/exit-codes", "
+    ",
+    ),
+    transcript(
+        "03-pid-ns/exit-codes",
+        "
         $ step03-pid-ns rootfs sh -c 'exit 7'
         $ echo $?
         $ step03-pid-ns rootfs no-such-command
         $ echo $?
         $ step03-pid-ns rootfs /etc/passwd
         $ echo $?
-    "),
-    transcript("03-pid-ns/help", "
+    ",
+    ),
+    transcript(
+        "03-pid-ns/help",
+        "
         $ step03-pid-ns --help
-    "),
-    transcript("03-pid-ns/xray", "
+    ",
+    ),
+    transcript(
+        "03-pid-ns/xray",
+        "
         $ xray --normal -- step03-pid-ns rootfs cat
-    "),
+    ",
+    ),
+    transcript(
+        "03-pid-ns/before",
+        "
+        $ sleep 1000 &
+        $ victim=$!
+        $ step02-unshare rootfs kill $victim
+        $ wait $victim
+        $ echo $?
+    ",
+    ),
+    transcript(
+        "03-pid-ns/own",
+        "
+        $ xray --own -- step03-pid-ns rootfs cat
+    ",
+    ),
+    transcript(
+        "03-pid-ns/unshare-without-fork",
+        "
+        $ unshare --pid rootfs/bin/sh -c '(true); (true); echo end'
+        $ unshare --pid --fork sh -c 'echo $$'
+    ",
+    ),
+    transcript(
+        "03-pid-ns/by-hand",
+        "
+        $ unshare --pid --fork cat /proc/1/comm
+        $ unshare --pid --fork --mount-proc cat /proc/1/comm
+    ",
+    ),
 ];

@@ -94,4 +94,71 @@ pub(crate) const TESTS: &[Test] = &[
         $ xray --normal -- step04-mount-ns rootfs cat
     ",
     ),
+    transcript(
+        "04-mount-ns/before-climb",
+        "
+        $ echo treasure > /lab/secret
+        $ step03-pid-ns rootfs nsenter --mount=/proc/1/ns/mnt cat /lab/secret
+    ",
+    ),
+    transcript(
+        "04-mount-ns/before-leak",
+        "
+        $ step03-pid-ns rootfs mount -t tmpfs leak /mnt
+        $ grep -c ^leak /proc/mounts
+    ",
+    ),
+    transcript(
+        "04-mount-ns/own",
+        "
+        $ xray --own -- step04-mount-ns rootfs cat
+    ",
+    ),
+    transcript(
+        "04-mount-ns/read-only-by-hand",
+        "
+        $ mkdir -p data/deeper view
+        $ mount -t tmpfs deeper data/deeper
+        $ mount --rbind data view
+        $ mount -o remount,bind,ro view
+        $ touch view/file
+        $ touch view/deeper/file
+        $ ls data/deeper
+    ",
+    ),
+    transcript(
+        "04-mount-ns/shared-by-hand",
+        "
+        $ mkdir stage
+        $ mount -t tmpfs stage stage
+        $ mount --make-shared stage
+        $ mkdir stage/a stage/b
+        $ unshare --mount --propagation unchanged mount -t tmpfs leak stage/a
+        $ grep -c ^leak /proc/mounts
+        $ unshare --mount --propagation private mount -t tmpfs leak stage/b
+        $ grep -c ^leak /proc/mounts
+    ",
+    ),
+    transcript(
+        "04-mount-ns/pivot-refused",
+        "
+        $ unshare --mount pivot_root rootfs rootfs/mnt 2>&1 | grep -o 'Invalid argument'
+    ",
+    ),
+    transcript(
+        "04-mount-ns/pivot-by-hand",
+        r#"
+        $ cat > pivot.sh <<'END'
+        > mount --bind rootfs rootfs
+        > cd rootfs
+        > mount -t proc proc proc
+        > mkdir old
+        > pivot_root . old
+        > cd /
+        > umount -l /old
+        > awk '{ print $3, $2 }' /proc/mounts
+        > END
+        $ unshare --mount sh pivot.sh
+    "#,
+    ),
 ];
