@@ -79,7 +79,6 @@ impl Archive {
         Ok(Archive::Tar { files, links })
     }
 
-    // ANCHOR: images
     /// Puts the blobs of all images for this machine into the store.
     pub fn images(&mut self, change: &mut Change) -> Result<Vec<Found>> {
         let saved: Option<Vec<Saved>> = self.json(change, "manifest.json")?;
@@ -97,7 +96,6 @@ impl Archive {
         };
         saved.iter().map(|image| self.take_saved(change, image)).collect()
     }
-    // ANCHOR_END: images
 
     /// The images in an index that are made for this machine; of one that is there for several
     /// machines the first that fits.

@@ -54,7 +54,6 @@ pub(crate) struct Staged {
 }
 
 impl<'s> Change<'s> {
-    // ANCHOR: begin
     /// Waits until nobody else changes the store.
     pub fn begin(files: &'s Files, limits: Limits) -> Result<Change<'s>> {
         let lock = files.lock_file()?;
@@ -76,7 +75,6 @@ impl<'s> Change<'s> {
             error => error.io().context("lock the image store"),
         }
     }
-    // ANCHOR_END: begin
 
     /// A name for a file or folder in the making.
     fn temporary(&mut self) -> PathBuf {

@@ -73,7 +73,6 @@ pub fn user(image: &ImageConfiguration) -> &str {
     image.config().as_ref().and_then(|config| config.user().as_deref()).unwrap_or_default()
 }
 
-// ANCHOR: make-working-dir
 /// Makes the working folder in the rootfs, if it isn't there. Links are followed inside the rootfs.
 ///
 /// # Errors
@@ -101,7 +100,6 @@ pub fn make_working_dir(rootfs: &Path, working_dir: &Path) -> Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: make-working-dir
 
 fn config(image: &ImageConfiguration) -> Config {
     image.config().clone().unwrap_or_default()

@@ -140,7 +140,6 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    // ANCHOR: write-whiteout
     /// An empty file, whose name says that another is gone.
     fn whiteout(&mut self, path: &Path) -> Result<()> {
         let mut name = OsString::from(".wh.");
@@ -150,7 +149,6 @@ impl<W: Write> Writer<W> {
         header.set_size(0);
         Ok(self.tar.append_data(&mut header, path.with_file_name(name), io::empty())?)
     }
-    // ANCHOR_END: write-whiteout
 
     /// The extended attributes of the file that comes next, as PAX records. Not overlayfs' own, and
     /// not the labels that this machine's security module gave it.

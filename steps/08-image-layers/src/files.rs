@@ -10,15 +10,17 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hashing};
+use crate::root::OrIo;
 
 /// The most that a manifest, a config or an index may hold.
 pub(crate) const JSON: u64 = 8 << 20;
@@ -31,39 +33,34 @@ impl Files {
     /// Makes the store if there is none.
     pub fn open(dir: &Path) -> Result<Files> {
         let files = Files(dir.into());
-        let doing = || format!("make the image store {}", dir.display());
-        if !dir.join("oci-layout").exists() {
-            fs::create_dir_all(dir).with_context(doing)?;
-            let strange = |name: &std::ffi::OsStr| {
-                !["blobs", "layers", "tmp", "lock", "index.json"].iter().any(|known| name == *known)
-            };
-            for entry in dir.read_dir().with_context(doing)? {
-                ensure!(
-                    !strange(&entry.with_context(doing)?.file_name()),
-                    "{} is not an image store, and not empty either",
-                    dir.display()
-                );
-            }
+        if !dir.join("oci-layout").exists() || !files.layers().exists() {
+            files.make().with_context(|| format!("make the image store {}", dir.display()))?;
         }
-        fs::create_dir_all(files.blobs()).with_context(doing)?;
+        Ok(files)
+    }
+
+    fn make(&self) -> Result<()> {
+        fs::create_dir_all(&self.0)?;
+        for entry in self.0.read_dir()? {
+            let known = ["blobs", "layers", "tmp", "lock", "index.json", "oci-layout"];
+            let name = entry?.file_name();
+            ensure!(known.iter().any(|it| name == *it), "the folder holds other things already");
+        }
+        // Somebody else may be at it too, and have images in the store in no time.
+        let lock = self.lock_file()?;
+        flock(&lock, FlockOperation::LockExclusive).io()?;
+        fs::create_dir_all(self.blobs())?;
         // Layers hold other people's setuid programs. No user of this machine should reach them.
         let mut private = DirBuilder::new();
         private.mode(0o700).recursive(true);
-        private.create(files.layers()).with_context(doing)?;
-        private.create(files.tmp()).with_context(doing)?;
-        // Last: from here on it is a store.
-        for (name, text) in [
-            ("index.json", r#"{"schemaVersion":2,"manifests":[]}"#),
-            ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#),
-        ] {
-            match fs::metadata(dir.join(name)) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    replace(&dir.join(name), text.as_bytes(), &dir.join(format!("tmp/{name}")))?
-                }
-                found => drop(found.with_context(doing)?),
-            }
+        private.create(self.layers())?;
+        private.create(self.tmp())?;
+        if !self.0.join("index.json").exists() {
+            self.write_images(&[], &self.tmp().join("index.json"))?;
         }
-        Ok(files)
+        // Last: from here on it is a store.
+        let layout = br#"{"imageLayoutVersion":"1.0.0"}"#;
+        replace(&self.0.join("oci-layout"), layout, &self.tmp().join("oci-layout"))
     }
 
     pub fn blobs(&self) -> PathBuf {

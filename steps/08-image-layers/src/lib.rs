@@ -129,6 +129,9 @@ impl fmt::Display for Loaded {
     }
 }
 
+/// What stands above the rows of a list of images.
+pub const HEADINGS: &str = "REPOSITORY           TAG        IMAGE ID           SIZE";
+
 /// A row of `docker images`: repository, tag, id, size.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +167,6 @@ fn human(bytes: u64) -> String {
 }
 
 impl Store {
-    // ANCHOR: open
     /// Opens the store in `dir`, or makes one. What a killed process has left in it is removed.
     pub fn open(dir: &Path) -> Result<Store> {
         // Layers become mount options, which know no working directory.
@@ -173,7 +175,6 @@ impl Store {
         Change::sweep(&files)?;
         Ok(Store { files, limits: Limits::default() })
     }
-    // ANCHOR_END: open
 
     /// Sets how much an archive and each layer may hold.
     pub fn with_limits(self, limits: Limits) -> Store {
@@ -223,7 +224,6 @@ impl Store {
     }
     // ANCHOR_END: load
 
-    // ANCHOR: import
     /// Makes an image with one layer from a rootfs. It runs a shell.
     pub fn import_rootfs(&self, rootfs: &Path, name: &str) -> Result<Loaded> {
         let name: Reference = name.parse()?;
@@ -238,7 +238,6 @@ impl Store {
         };
         import().with_context(|| format!("import {}", rootfs.display()))
     }
-    // ANCHOR_END: import
 
     /// Makes an image from another one and what was changed since.
     ///
@@ -329,7 +328,6 @@ impl Store {
         change.finish()
     }
 
-    // ANCHOR: remove
     /// Takes a name from an image; with its last name the image goes, and with it all blobs and layers
     /// that no other image has. Given an id, all names go, if that is one at most.
     ///
@@ -360,7 +358,6 @@ impl Store {
         change.finish()?;
         Ok(Removed { untagged, deleted: last.then_some(id) })
     }
-    // ANCHOR_END: remove
 
     /// The entries of the index, each with its image's id.
     fn entries(&self) -> Result<Vec<(Descriptor, Digest)>> {

@@ -1,19 +1,20 @@
-//! Step 8, the container so far: own names, processes, mounts, limits and network; and now its files
-//! come from an image.
+//! Step 8, the container so far: own names, processes, mounts, limits, layers and network; and now its
+//! files come from an image, and can become one again.
 
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 
 use anyhow::{Context, Error, Result};
-use cgroups::{Cgroup, Limits};
+use cgroups::{Limits, Scope};
 use chroot::program::Program;
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use image_layers::user::User;
-use image_layers::{History, Image, Loaded, NotFound, Store, config};
-use mount_ns::{View, Volume};
+use image_layers::{History, Image, NotFound, Store, config};
+use mount_ns::View;
 use overlayfs::Overlay;
-use pid_ns::Exit;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
+use veth_bridge::files::Files;
 use veth_bridge::{Bridge, Network, Port};
 
 // ANCHOR: args
@@ -35,7 +36,7 @@ struct Step {
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Take the images from an archive: an OCI image layout, or what 'docker save' writes
     Load { file: PathBuf },
@@ -44,7 +45,7 @@ enum Command {
     /// List the images
     Images,
     /// Run a command on an image
-    Run(Run),
+    Run(Box<Run>),
     /// Make an image from another one and what was written to the folder of 'run --upper'
     Commit { upper: PathBuf, image: String, name: String },
 }
@@ -54,6 +55,12 @@ struct Run {
     /// Keep what the command writes in this folder; without it, in memory until the command ends
     #[arg(long, value_name = "FOLDER")]
     upper: Option<PathBuf>,
+    /// The network: bridge, none, host, or container:PID to share that of another container
+    #[arg(long, default_value = "bridge", value_name = "NETWORK")]
+    network: Network,
+    /// Open a port of the host that leads to one of the container's
+    #[arg(short, long, value_name = "[ADDRESS:]HOST:CONTAINER[/udp]")]
+    publish: Vec<Port>,
     #[command(flatten)]
     limits: Limits,
     /// The container's own hostname
@@ -62,21 +69,14 @@ struct Run {
     /// Put a small init in front of the command: it reaps orphans and passes signals on
     #[arg(long)]
     init: bool,
-    /// Show a file or folder of the host inside; :ro makes it read-only, with all mounts below it
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volumes: Vec<Volume>,
-    /// The network: bridge, none, host, or container:PID
-    #[arg(long, default_value = "bridge", value_name = "NETWORK")]
-    network: Network,
-    /// Open a port of the host that leads to one of the container's
-    #[arg(short, long, value_name = "[ADDRESS:]HOST:CONTAINER[/udp]")]
-    publish: Vec<Port>,
-    /// Run as this user of the image's /etc/passwd, in the place of the image's own
+    /// Run as this user of the image's /etc/passwd, in the place of the one that the image names
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// The image, as 'images' lists it
+    #[command(flatten)]
+    view: View,
+    /// The image's name, or the start of its id
     image: String,
-    /// The command in the place of the image's own, with its arguments
+    /// The command to run inside, with its arguments; without it, the image's own
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
@@ -89,42 +89,28 @@ fn main() -> ExitCode {
 
 fn step(Step { store, command }: Step) -> Result<ExitCode> {
     let store = Store::open(&store)?;
+    let mut out = stdout();
     match command {
         Command::Load { file } => {
-            for image in store.load(&file)? {
-                println!("{image}");
-                note(&image);
-            }
+            store.load(&file)?.iter().try_for_each(|image| writeln!(out, "{image}"))?;
         }
         Command::Import { rootfs, name } => {
-            let image = store.import_rootfs(&rootfs, &name)?;
-            println!("{}", image.id);
-            note(&image);
+            writeln!(out, "{}", store.import_rootfs(&rootfs, &name)?.id)?;
         }
         Command::Images => {
-            println!("{:<20} {:<10} {:<14} {:>8}", "REPOSITORY", "TAG", "IMAGE ID", "SIZE");
-            for image in store.images()? {
-                println!("{image}");
-            }
+            writeln!(out, "{}", image_layers::HEADINGS)?;
+            store.images()?.iter().try_for_each(|image| writeln!(out, "{image}"))?;
         }
-        Command::Run(run) => return limited(find(&store, &run.image)?, run).map(ExitCode::from),
+        Command::Run(run) => return container(find(&store, &run.image)?, *run),
         Command::Commit { upper, image, name } => {
-            let image = find(&store, &image)?;
-            let upper = upper.join("upper");
+            let (image, upper) = (find(&store, &image)?, upper.join("upper"));
             let changes = overlayfs::changes(&image.layers, &upper)?;
-            let name = Some(name.parse()?);
-            let new = store.commit(&image, &upper, &changes, name, History::default(), |_| ())?;
-            println!("{}", new.id);
+            let (name, history) = (name.parse()?, History::default());
+            let new = store.commit(&image, &upper, &changes, Some(name), history, |_| ())?;
+            writeln!(out, "{}", new.id)?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tells what an ordinary user's image lacks.
-fn note(image: &Loaded) {
-    if !image.skipped.is_none() {
-        eprintln!("left out, for want of privileges: {}", image.skipped);
-    }
 }
 
 fn find(store: &Store, image: &str) -> Result<Image> {
@@ -134,51 +120,47 @@ fn find(store: &Store, image: &str) -> Result<Image> {
     })
 }
 
-/// Makes the cgroup, and removes it again however the container's life goes.
-fn limited(image: Image, run: Run) -> Result<Exit> {
-    if run.limits.is_none() {
-        return container(image, run, None);
-    }
-    let mut cgroup = Cgroup::create(&format!("step08-{}", process::id()))?;
-    let ended = cgroup.limit(&run.limits).and_then(|()| container(image, run, Some(&cgroup)));
-    cgroup.remove()?;
-    ended
-}
-
-fn container(image: Image, run: Run, cgroup: Option<&Cgroup>) -> Result<Exit> {
-    let args = config::command(&image.config, None, &run.command)?;
-    let user = run.user.as_deref().unwrap_or(config::user(&image.config));
+fn container(image: Image, run: Run) -> Result<ExitCode> {
+    let Run { upper, network, publish, limits, hostname, init, user, view, command, .. } = run;
+    let args = config::command(&image.config, None, &command)?;
+    let user = user.as_deref().unwrap_or(config::user(&image.config));
     let cwd = config::working_dir(&image.config);
-    let view = View { volumes: run.volumes, cgroup: cgroup.is_some(), ..View::default() };
-    let rootfs = image.layers[0].clone();
-    let kept = run.upper.map(|folder| Overlay::in_folder(&image.layers, &folder)).transpose()?;
+    let rootfs = &image.layers[0];
 
-    let namespaces: Vec<Namespace> =
-        [Uts, Ipc, Pid, Mount].into_iter().chain(run.network.namespace()).collect();
-    let container = pid_ns::spawn(&namespaces, || {
-        cgroup.map_or(Ok(()), Cgroup::join)?;
-        unshare::leave(&[Namespace::Cgroup])?; // after the join: this cgroup becomes its root
-        unshare::set_hostname(&run.hostname)?;
-        run.network.join()?;
+    let kept = upper.map(|folder| Overlay::in_folder(&image.layers, &folder)).transpose()?;
+    let cgroup = Scope::new(&format!("step08-{}", process::id()), &limits)?;
+    let folder = tempfile::tempdir().context("make a folder for the container's /etc/hosts")?;
+    let files = Files::create(folder.path())?;
+    let volumes = [files.volumes(), view.volumes].concat();
+    let view = View { cgroup: cgroup.exists(), volumes, ..view };
 
+    let namespaces = [Uts, Ipc, Pid, Mount].into_iter().chain(network.namespace());
+    let container = pid_ns::spawn(&namespaces.collect::<Vec<_>>(), || {
+        cgroup.join()?;
+        unshare::leave(&[Namespace::Cgroup])?;
+        unshare::set_hostname(&hostname)?;
+        network.join()?;
+        // On top of the uppermost layer: covered in here, and outside as it was.
         mount_ns::make_private()?;
         match &kept {
-            Some(overlay) => overlay.mount(&rootfs)?,
-            None => overlayfs::mount_in_memory(&image.layers, &rootfs)?,
+            Some(overlay) => overlay.mount(rootfs)?,
+            None => overlayfs::mount_in_memory(&image.layers, rootfs)?,
         }
-        config::make_working_dir(&rootfs, &cwd)?;
-        mount_ns::pivot_into(&rootfs, &view)?;
-        if run.init {
+        config::make_working_dir(rootfs, &cwd)?;
+        mount_ns::pivot_into(rootfs, &view)?;
+        if init {
             pid_ns::become_init()?;
         }
+        // Who that is stands in the image's own /etc/passwd, and that is here now.
         let user = User::resolve(Path::new("/"), user)?;
+        let env = config::environment(&image.config, &user, &[]);
         user.switch_to()?;
-        Program { args: args.clone(), env: config::environment(&image.config, &user, &[]), cwd }
-            .exec()
+        Program { args, env, cwd }.exec()
     })?;
-    let owner = format!("step08-{}", container.pid());
-    let _attached =
-        run.network.wire(&Bridge::standard()?, container.pid(), &owner, &run.publish)?;
-    container.release()?.wait().context("wait for the container")
+
+    let (pid, bridge) = (container.pid(), Bridge::standard()?);
+    let attached = network.wire(&bridge, pid, &pid.to_string(), &publish)?;
+    files.fill(&hostname, &network, attached.as_ref().map(|attached| attached.address))?;
+    Ok(container.release()?.wait()?.into())
 }
 // ANCHOR_END: main

@@ -247,7 +247,6 @@ impl Root {
         }
     }
 
-    // ANCHOR: hide
     /// Makes the file at `path` disappear: here by removing it, in an overlay by a whiteout.
     pub fn hide(&mut self, path: &Path) -> Result<()> {
         let Some(place) = self.find(path)? else { return Ok(()) };
@@ -275,7 +274,6 @@ impl Root {
             }
         }
     }
-    // ANCHOR_END: hide
 
     /// A folder; one that is there already only changes its owner, mode and so on.
     pub fn directory(&mut self, path: &Path, meta: Meta) -> Result<()> {
@@ -387,7 +385,6 @@ impl Root {
         Ok(())
     }
 
-    // ANCHOR: bring-up
     /// Copies a folder (without its content) or a link from the layers below; `files` too if asked.
     fn bring_up(&mut self, path: &Path, files: bool) -> Result<bool> {
         let Some(from) = self.below(path)? else { return Ok(false) };
@@ -427,7 +424,6 @@ impl Root {
         }
         Ok(found)
     }
-    // ANCHOR_END: bring-up
 }
 
 impl Meta {
@@ -460,8 +456,12 @@ impl Meta {
         let mut skipped = Skipped::default();
         // In a user namespace with one mapped id every other owner is refused (chown(2), EINVAL).
         let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        let mut mode = self.mode;
         match fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH) {
-            Err(Errno::PERM | Errno::INVAL) => skipped.owners += 1,
+            Err(Errno::PERM | Errno::INVAL) => {
+                skipped.owners += 1;
+                mode &= 0o1777; // setuid to somebody else than the image meant would be a gift
+            }
             result => result.io().context("change an owner")?,
         }
         // An O_PATH descriptor takes no fchmod(2), but its name in /proc takes chmod(2); it leads
@@ -469,7 +469,7 @@ impl Meta {
         let path = fd_path(file);
         let kind = FileType::from_raw_mode(fs::fstat(file).io()?.st_mode);
         if kind != FileType::Symlink {
-            fs::chmod(&path, Mode::from_raw_mode(self.mode)).io().context("change a mode")?;
+            fs::chmod(&path, Mode::from_raw_mode(mode)).io().context("change a mode")?;
         }
         for (name, value) in &self.xattrs {
             match fs::setxattr(&path, name, value, XattrFlags::empty()) {

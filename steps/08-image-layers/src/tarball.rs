@@ -99,7 +99,6 @@ impl<R: Read> Entries<R> {
         Entries { reader, limits, content: 0, filling: 0 }
     }
 
-    // ANCHOR: next-entry
     /// The next entry, or `None` behind the last. What was not read of the one before is skipped.
     ///
     /// # Errors
@@ -121,7 +120,6 @@ impl<R: Read> Entries<R> {
             }
         }
     }
-    // ANCHOR_END: next-entry
 
     /// The current entry's content as it stands in the archive: whole, unless it has holes.
     pub fn content(&mut self) -> Content<'_, R> {

@@ -85,7 +85,6 @@ impl User {
     }
     // ANCHOR_END: resolve
 
-    // ANCHOR: switch
     /// Makes the calling process this user. The groups come first: who isn't root any more may
     /// not change them. See credentials(7).
     ///
@@ -110,7 +109,6 @@ impl User {
         setresgid(gid, gid, gid).map_err(absent)?;
         setresuid(uid, uid, uid).map_err(absent)
     }
-    // ANCHOR_END: switch
 }
 
 fn fields(line: &str) -> Vec<&str> {
