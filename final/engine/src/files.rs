@@ -1,12 +1,12 @@
 //! Plain files that are never half written, and the lock under which they change.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
@@ -82,26 +82,39 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
+// ANCHOR: lock
 /// A file that this process has locked. The kernel unlocks it when the process ends, however it
-/// does. See flock(2).
-pub(crate) type Locked = Flock<File>;
+/// does.
+///
+/// A lock by fcntl(2), which belongs to the process alone. One by flock(2) belongs to the open file, and so
+/// to a child as well: a container that is just being made would hold on to it after its keel's death.
+/// The price: closing any other descriptor of the same file unlocks it too. So a process opens a file
+/// that it has locked only once.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    _file: File,
+}
 
 /// Opens `path`, making it if it isn't there, and waits until the lock is free.
 pub(crate) fn lock(path: &Path) -> Result<Locked> {
     let file = open(path)?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| errno)
-        .with_context(|| format!("lock {}", path.display()))
+    let locked = fcntl_lock(&file, FlockOperation::LockExclusive).map_err(io::Error::from);
+    locked.with_context(|| format!("lock {}", path.display()))?;
+    Ok(Locked { _file: file })
 }
 
-/// As [`lock`], but doesn't wait: `None` while somebody else holds the lock.
+/// As [`lock`], but doesn't wait: `None` while another process holds the lock.
 pub(crate) fn try_lock(path: &Path) -> Result<Option<Locked>> {
-    match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
-        Ok(locked) => Ok(Some(locked)),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno).with_context(|| format!("lock {}", path.display())),
+    let file = open(path)?;
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Locked { _file: file })),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
+        Err(errno) => {
+            Err(io::Error::from(errno)).with_context(|| format!("lock {}", path.display()))
+        }
     }
 }
+// ANCHOR_END: lock
 
 fn open(path: &Path) -> Result<File> {
     let mut options = File::options();

@@ -75,10 +75,8 @@ impl Engine {
             kill_and_wait(&process)?;
         }
         let cgroup = Cgroup::open(id)?;
-        if cgroup.exists() {
-            cgroup.kill()?;
-            cgroup.remove()?;
-        }
+        cgroup.kill()?;
+        cgroup.remove()?;
         if self.home.network().exists() {
             self.bridge()?.detach(id)?;
         }
@@ -136,10 +134,11 @@ impl Engine {
         }
         let path = self.home.mark(&id);
         let mark = match container.as_ref().map(|container| container.state) {
+            // A `keel run` has it in hand, and may have it for long.
+            None | Some(State::Created) => files::try_lock(&path)?
+                .with_context(|| format!("container {} is just starting", short(&id)))?,
             // Its own `keel run` finishes first, and may have removed it by then.
-            Some(State::Running { .. }) => files::lock(&path)?,
-            _ => files::try_lock(&path)?
-                .with_context(|| format!("container {} is just starting or ending", short(&id)))?,
+            Some(_) => files::lock(&path)?,
         };
         self.release(&id, container.as_ref())?;
         self.discard(&id, container.as_ref().map(|container| container.name.as_str()), mark)

@@ -114,12 +114,10 @@ impl Engine {
             network: network.clone(),
             mark: Some(mark),
         };
-        claimed.container.name = self.take_name(options.name.as_deref(), &claimed.container.id)?;
-        let folder = claimed.folder();
-        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
-        claimed.container.save(&self.home)?;
+        let made = claimed.make(options.name.as_deref());
+        // First this: to undo what was made takes the lock again.
         drop(lock);
-        Ok(claimed)
+        made.map(|()| claimed)
     }
     // ANCHOR_END: claim
 
@@ -168,6 +166,14 @@ struct Claimed<'a> {
 impl Claimed<'_> {
     fn folder(&self) -> PathBuf {
         self.engine.home.container(&self.container.id)
+    }
+
+    /// Takes its name, and makes its folder with the record.
+    fn make(&mut self, name: Option<&str>) -> Result<()> {
+        self.container.name = self.engine.take_name(name, &self.container.id)?;
+        let folder = self.folder();
+        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        self.container.save(&self.engine.home)
     }
 
     fn storage(&self) -> Storage {
