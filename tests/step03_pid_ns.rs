@@ -29,8 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ touch rootfs/dev/null
         $ cat > rootfs/orphans.sh <<'END'
         > mkfifo /done
-        > (sleep 0 & sleep 0 & sleep 0 &)
-        > (until ps | grep -c '[[]sleep' | grep 3; do :; done; echo > /done) &
+        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[[]sleep' | grep 3; do :; done; echo > /done) &
         > exec cat /done
         > END
         $ step03-pid-ns rootfs sh /orphans.sh
@@ -42,8 +41,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ touch rootfs/dev/null
         $ cat > rootfs/orphans.sh <<'END'
         > mkfifo /done
-        > (sleep 0 & sleep 0 & sleep 0 &)
-        > (until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /done) &
+        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /done) &
         > exec cat /done
         > END
         $ step03-pid-ns --init rootfs sh /orphans.sh

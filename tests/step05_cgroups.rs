@@ -42,7 +42,7 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ step05-cgroups --memory 64m rootfs sh -c 'exit 3' 2> /dev/null
         $ echo $?
-        $ find /sys/fs/cgroup -path '*keel/step05*'
+        $ find /sys/fs/cgroup -path '*/keel/*'
     ",
     )
     .needs(&[Cgroup]),

@@ -10,14 +10,15 @@ use libtest_mimic::Failed;
 /// What a test could change on the host, as text.
 pub(crate) type Fingerprint = BTreeMap<&'static str, String>;
 
-/// The host's mounts, links, addresses, routes, packet filter, hostname, IPC objects and cgroups.
+/// The host's mounts, links, addresses, routes, packet filter, hostname, IPC objects, and cgroups as
+/// we name them.
 ///
 /// Labs of other tests run at the same time: their cgroups are left out here, and looked for at the
 /// end of all tests by [`expect_no_cgroup_left`].
 pub(crate) fn fingerprint() -> Fingerprint {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mut cgroups = cgroups();
-    cgroups.retain(|path| !path.contains("/keel"));
+    cgroups.retain(|path| path.contains("/keel/") && !path.contains("/keel/lab-"));
     BTreeMap::from([
         ("mounts", file("/proc/self/mountinfo")),
         ("links", names_in("/sys/class/net").join("\n")),

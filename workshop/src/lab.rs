@@ -40,7 +40,7 @@ impl Lab {
     pub fn run(&self) -> Result<Exit> {
         let name = format!("lab-{}", std::process::id());
         // An ordinary user without a delegated cgroup has a lab without one.
-        let cgroup = Cgroup::create(&name).ok();
+        let cgroup = Cgroup::create_with_all(&name).ok();
         let _janitor = cgroup.as_ref().map(|_| Janitor::hire(&name)).transpose()?;
 
         let ordinary_user = !geteuid().is_root();

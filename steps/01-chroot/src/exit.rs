@@ -34,6 +34,18 @@ impl fmt::Display for Coded {
 
 impl std::error::Error for Coded {}
 
+// ANCHOR: parse
+/// Reads the command line. A mistake in it ends the program with 125, as `docker run` does; help that
+/// was asked for, with 0.
+pub fn parse<Args: clap::Parser>() -> Args {
+    Args::try_parse().unwrap_or_else(|error| {
+        // With its output closed there is nothing better to do than to end.
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { ENGINE_FAILED.into() } else { 0 })
+    })
+}
+// ANCHOR_END: parse
+
 // ANCHOR: report
 /// Ends a binary's `main`: prints an error on stderr, after the program's name, and turns it into
 /// its exit code.

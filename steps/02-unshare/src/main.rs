@@ -36,7 +36,7 @@ struct Args {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(container(Args::parse()))
+    chroot::exit::report(container(chroot::exit::parse()))
 }
 
 fn container(args: Args) -> Result<ExitCode> {

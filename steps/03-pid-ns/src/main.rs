@@ -30,7 +30,7 @@ struct Args {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(container(Args::parse()))
+    chroot::exit::report(container(chroot::exit::parse()))
 }
 
 fn container(Args { hostname, init, rootfs, command }: Args) -> Result<ExitCode> {

@@ -31,7 +31,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use hierarchy::{Folder, Place, Version};
 pub use limits::{Bytes, Count, Cpus, IoLimit, Limits, List, MIN_MEMORY, Max, Weight};
-pub use scope::Scope;
+pub use scope::{Scope, unique_name};
 pub use stats::{CpuTime, Io, Stats, Usage};
 
 /// All our cgroups are made below this one: `<place>/keel/<name>`.

@@ -1,7 +1,8 @@
 //! Step 5, the container so far: own names, processes and mounts; now its use is counted and limited.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use cgroups::{Cgroup, Limits};
@@ -40,12 +41,12 @@ struct Args {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(limited(Args::parse()))
+    chroot::exit::report(limited(chroot::exit::parse()))
 }
 
 /// Makes the cgroup, and removes it again however the container's life goes.
 fn limited(args: Args) -> Result<ExitCode> {
-    let mut cgroup = Cgroup::create(&format!("step05-{}", process::id()))?;
+    let mut cgroup = Cgroup::create(&cgroups::unique_name()?)?;
     let ended = cgroup.limit(&args.limits).and_then(|()| container(args, &cgroup));
     cgroup.remove()?;
     Ok(ended?.into())
@@ -54,7 +55,9 @@ fn limited(args: Args) -> Result<ExitCode> {
 fn container(args: Args, cgroup: &Cgroup) -> Result<Exit> {
     let Args { hostname, init, view, rootfs, command, limits } = args;
     let view = View { cgroup: true, ..view };
-    let container = pid_ns::spawn(&[Uts, Ipc, Pid, Mount], || {
+    let birthplace = cgroup.birthplace()?;
+    let born_in = birthplace.as_ref().map(AsFd::as_fd);
+    let container = pid_ns::spawn_into(born_in, &[Uts, Ipc, Pid, Mount], || {
         cgroup.join()?;
         unshare::leave(&[Namespace::Cgroup])?; // after the join: this cgroup becomes its root
         unshare::set_hostname(&hostname)?;

@@ -1,7 +1,11 @@
 //! A cgroup that lives as long as the program that made it.
 
+use std::os::fd::OwnedFd;
+
 use anyhow::Result;
 use chroot::exit::sentence;
+use nix::unistd::Pid;
+use unshare::Namespace;
 
 use crate::{Cgroup, Limits, Stats};
 
@@ -11,19 +15,27 @@ pub struct Scope(Option<Cgroup>);
 
 // ANCHOR: scope
 impl Scope {
-    /// Makes the cgroup `name` with these limits, if there are any.
+    /// Makes a cgroup for this process's container with these limits, if there are any.
     ///
     /// Without limits it makes none: an ordinary user often may not, and the container runs as well.
     ///
     /// # Errors
     /// As [`Cgroup::create`] and [`Cgroup::limit`]. Nothing stays behind.
-    pub fn new(name: &str, limits: &Limits) -> Result<Scope> {
+    pub fn new(limits: &Limits) -> Result<Scope> {
         if limits.is_none() {
             return Ok(Scope(None));
         }
-        let mut scope = Scope(Some(Cgroup::create(name)?));
+        let mut scope = Scope(Some(Cgroup::create(&unique_name()?)?));
         scope.0.as_mut().map_or(Ok(()), |cgroup| cgroup.limit(limits))?;
         Ok(scope)
+    }
+
+    /// Where the container can be born, if there is a cgroup. See [`Cgroup::birthplace`].
+    ///
+    /// # Errors
+    /// When the cgroup is gone.
+    pub fn birthplace(&self) -> Result<Option<OwnedFd>> {
+        self.0.as_ref().map_or(Ok(None), Cgroup::birthplace)
     }
 
     /// Moves the calling process in, if there is a cgroup. See [`Cgroup::join`].
@@ -56,3 +68,14 @@ impl Drop for Scope {
     }
 }
 // ANCHOR_END: scope
+
+/// A name that no other container's cgroup has.
+///
+/// The pid alone wouldn't do: processes of two pid namespaces may have the same one.
+///
+/// # Errors
+/// When /proc isn't mounted.
+pub fn unique_name() -> Result<String> {
+    let me = Pid::this();
+    Ok(format!("{me}-{}", Namespace::Pid.inode(me)?))
+}

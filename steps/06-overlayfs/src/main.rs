@@ -1,8 +1,9 @@
 //! Step 6, the container so far: own names, an own process tree, an own mount table, limits, and its
 //! own changes to a rootfs that many containers share.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cgroups::{Limits, Scope};
@@ -47,7 +48,7 @@ struct Args {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(container(Args::parse()))
+    chroot::exit::report(container(chroot::exit::parse()))
 }
 
 fn container(args: Args) -> Result<ExitCode> {
@@ -57,10 +58,12 @@ fn container(args: Args) -> Result<ExitCode> {
     let rootfs = rootfs.canonicalize().context("open the rootfs")?;
     let layers = [rootfs.clone()];
     let kept = upper.map(|folder| Overlay::in_folder(&layers, &folder)).transpose()?;
-    let cgroup = Scope::new(&format!("step06-{}", process::id()), &limits)?;
+    let cgroup = Scope::new(&limits)?;
     let view = View { cgroup: cgroup.exists(), ..view };
 
-    let container = pid_ns::spawn(&[Uts, Ipc, Pid, Mount], || {
+    let birthplace = cgroup.birthplace()?;
+    let born_in = birthplace.as_ref().map(AsFd::as_fd);
+    let container = pid_ns::spawn_into(born_in, &[Uts, Ipc, Pid, Mount], || {
         cgroup.join()?;
         unshare::leave(&[Namespace::Cgroup])?;
         unshare::set_hostname(&hostname)?;
