@@ -8,15 +8,21 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context, Result};
 use mount_ns::Volume;
+use nix::unistd::Pid;
+use unshare::Namespace;
 
-use crate::Network;
+use crate::{Network, lease};
 
 /// The folder with a container's three files.
 #[derive(Debug)]
-pub struct Files(PathBuf);
+pub struct Files {
+    folder: PathBuf,
+    is_temporary: bool,
+}
 
 const NAMES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
@@ -26,15 +32,38 @@ impl Files {
     /// # Errors
     /// When they can't be written.
     pub fn create(folder: &Path) -> Result<Files> {
-        let files = Files(folder.to_owned());
+        let files = Files { folder: folder.to_owned(), is_temporary: false };
         NAMES.iter().try_for_each(|name| files.put(name, ""))?;
+        Ok(files)
+    }
+
+    /// Makes the files, empty, in a folder of the calling process's own. Dropping this removes it;
+    /// what killed processes have left is removed here.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn temporary() -> Result<Files> {
+        let above = lease::default_folder()?;
+        // A pid means something only together with its pid namespace.
+        let prefix = format!("files-{}-", Namespace::Pid.inode(Pid::this())?);
+        for entry in fs::read_dir(&above).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let folder = above.join(format!("{prefix}{}", process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let mut files = Files::create(&folder)?;
+        files.is_temporary = true;
         Ok(files)
     }
 
     /// The mounts that show them in the container.
     pub fn volumes(&self) -> Vec<Volume> {
         let volume = |name: &&str| Volume {
-            source: self.0.join(name),
+            source: self.folder.join(name),
             target: Path::new("/etc").join(name),
             read_only: false,
         };
@@ -63,8 +92,16 @@ impl Files {
     // ANCHOR_END: fill
 
     fn put(&self, name: &str, content: &str) -> Result<()> {
-        let path = self.0.join(name);
+        let path = self.folder.join(name);
         fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
     }
 }
 
