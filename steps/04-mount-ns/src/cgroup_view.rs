@@ -6,14 +6,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::symlinkat;
+use rustix::fs::{Access, AtFlags, accessat, symlinkat, unlinkat};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags as Attr;
+use rustix::mount::{MountAttrFlags as Attr, UnmountFlags, unmount};
 
 use crate::detached::set_attributes;
 use crate::mount::Mount;
@@ -60,7 +60,16 @@ fn mount_with(root: &Root, access: &str) -> Result<()> {
     root.mount(&Mount::new("tmpfs", "tmpfs".as_ref(), PLACE.as_ref(), options)?)?;
     let place = root.directory(PLACE.as_ref())?;
     for hierarchy in &hierarchies {
-        root.mount(&hierarchy.mount(&Path::new(PLACE).join(hierarchy.folder()), access)?)?;
+        let target = Path::new(PLACE).join(hierarchy.folder());
+        root.mount(&hierarchy.mount(&target, access)?)?;
+        let mounted = root.directory(&target)?;
+        if hierarchy.is_machines_root(&mounted) {
+            let mount = format!("/proc/self/fd/{}", mounted.as_raw_fd());
+            unmount(&mount, UnmountFlags::DETACH).map_err(io::Error::from)?;
+            drop(mounted);
+            unlinkat(&place, hierarchy.folder(), AtFlags::REMOVEDIR).map_err(io::Error::from)?;
+            continue;
+        }
         for alias in hierarchy.aliases() {
             match symlinkat(hierarchy.folder(), &place, alias) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -100,6 +109,15 @@ impl Hierarchy<'_> {
     /// Controllers that share a hierarchy, `cpu,cpuacct`, are also found under each name alone.
     fn aliases(&self) -> impl Iterator<Item = &str> {
         self.controllers.split(',').filter(|_| self.controllers.contains(','))
+    }
+
+    /// Whether `folder` is the whole machine's root of it: the container is then in no cgroup of this
+    /// hierarchy's, and has no business here. cgroups(7): only the root has `release_agent` on v1,
+    /// the name of a program that the kernel runs on the host as root (CVE-2022-0492); on v2 only
+    /// the root has no `cgroup.events`.
+    fn is_machines_root(&self, folder: &OwnedFd) -> bool {
+        let has = |file| accessat(folder, file, Access::EXISTS, AtFlags::empty()).is_ok();
+        if self.is_v2() { !has("cgroup.events") } else { has("release_agent") }
     }
 
     /// The mount that shows it. For version 1 the controllers' names are its options.
