@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cgroups::Limits;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use engine::Options;
-use mount_ns::{Tmpfs, Volume};
+use mount_ns::View;
 use veth_bridge::{Network, Port};
 
 /// A container engine made of eight steps.
@@ -134,15 +134,8 @@ pub struct Run {
     /// Be this user of the container, by name or number
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// Show a file or folder of the host inside; :ro makes it read-only
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    pub volumes: Vec<Volume>,
-    /// Put a filesystem in memory there, with options such as size=64m
-    #[arg(long, value_name = "TARGET[:OPTIONS]")]
-    pub tmpfs: Vec<Tmpfs>,
-    /// Make the root filesystem read-only
-    #[arg(long)]
-    pub read_only: bool,
+    #[command(flatten)]
+    pub view: View,
     /// Its hostname [default: its short id]
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
@@ -199,9 +192,9 @@ impl From<Run> for Options {
             env: run.env,
             workdir: run.workdir,
             user: run.user,
-            volumes: run.volumes,
-            tmpfs: run.tmpfs,
-            read_only: run.read_only,
+            volumes: run.view.volumes,
+            tmpfs: run.view.tmpfs,
+            read_only: run.view.read_only,
             hostname: run.hostname,
             limits: run.limits,
             without_cgroup: run.cgroups == Cgroups::Disabled,

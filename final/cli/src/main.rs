@@ -9,25 +9,15 @@ use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use chroot::exit::{self, Coded};
-use clap::Parser;
 
 use args::{Command, Keel};
 
 fn main() -> ExitCode {
-    let command = match Keel::try_parse() {
-        Ok(keel) => keel.command,
-        Err(error) => return usage(&error),
-    };
+    let Keel { command } = exit::parse();
     // Only for `run` is 125 "keel itself failed": the other codes are the container's. As Docker.
     let is_run = matches!(command, Command::Run(_));
     let outcome = commands::execute(command);
     exit::report(if is_run { outcome } else { outcome.or_else(plain_failure) })
-}
-
-/// Help and version are asked for; any other text is about a mistake.
-fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(exit::ENGINE_FAILED) } else { ExitCode::SUCCESS }
 }
 
 fn plain_failure(error: Error) -> Result<ExitCode> {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use cgroups::{Bytes, Count, Cpus, Limits, Max};
-use image_layers::user::User;
 use image_layers::{ImageConfiguration, config};
 use mount_ns::{Tmpfs, Volume, masks, mount};
 use nix::unistd::Pid;
@@ -88,10 +87,7 @@ pub(crate) fn runtime_config(
 fn environment(options: &Options, image: &ImageConfiguration, hostname: &str) -> Vec<String> {
     let mut extra = vec![format!("HOSTNAME={hostname}")];
     extra.extend(options.env.iter().cloned());
-    let nobody = User { uid: 0, gid: 0, groups: Vec::new(), home: PathBuf::new() };
-    let mut env = config::environment(image, &nobody, &extra);
-    env.retain(|pair| pair != "HOME=");
-    env
+    config::variables(image, &extra)
 }
 
 fn working_directory(options: &Options, image: &ImageConfiguration) -> Result<PathBuf> {

@@ -19,7 +19,7 @@ mod child;
 mod plan;
 mod user;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Limits};
@@ -89,12 +89,14 @@ pub fn create(
     };
 
     // A cgroup namespace is made by the child itself, once it is in its cgroup.
-    let born_in: Vec<_> =
+    let born_with: Vec<_> =
         plan.new.iter().copied().filter(|kind| *kind != Namespace::Cgroup).collect();
     let Options { stdio, init } = options;
     let child = Child { plan, parent: Parent::this()?, stdio, init, mount_rootfs };
     let joined = cgroup.get();
-    let held = pid_ns::spawn(&born_in, move || child.r#become(joined))?;
+    let birthplace = joined.map(Cgroup::birthplace).transpose()?.flatten();
+    let birthplace = birthplace.as_ref().map(AsFd::as_fd);
+    let held = pid_ns::spawn_into(birthplace, &born_with, || child.r#become(joined))?;
     Ok(Created { held, cgroup })
 }
 // ANCHOR_END: create

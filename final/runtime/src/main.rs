@@ -30,7 +30,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    chroot::exit::report(container(Args::parse()))
+    chroot::exit::report(container(chroot::exit::parse()))
 }
 
 fn container(args: Args) -> Result<ExitCode> {

@@ -39,11 +39,22 @@ pub fn command(
 }
 // ANCHOR_END: command
 
-/// The environment: Docker's defaults, the image's, then `extra`, a later value in the place of
-/// an earlier one. `NAME` without a value takes over the caller's.
+/// The environment: [`variables`], the caller's terminal type, and the user's home folder.
 pub fn environment(image: &ImageConfiguration, user: &User, extra: &[String]) -> Vec<String> {
+    let mut all = variables(image, extra);
+    let term = std::env::var("TERM").ok();
+    for (name, value) in [("TERM", term), ("HOME", Some(user.home.display().to_string()))] {
+        let given = all.iter().any(|pair| pair.split('=').next() == Some(name));
+        all.extend(value.filter(|_| !given).map(|value| format!("{name}={value}")));
+    }
+    all
+}
+
+/// What is known without the container's own files: Docker's PATH, the image's variables, then
+/// `extra`, a later value in the place of an earlier one. `NAME` without a value takes over the
+/// caller's.
+pub fn variables(image: &ImageConfiguration, extra: &[String]) -> Vec<String> {
     let mut all: Vec<String> = vec![format!("PATH={}", chroot::program::DEFAULT_PATH)];
-    all.extend(std::env::var("TERM").ok().map(|term| format!("TERM={term}")));
     for pair in config(image).env().iter().flatten().chain(extra) {
         let (name, value) = match pair.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -56,9 +67,6 @@ pub fn environment(image: &ImageConfiguration, user: &User, extra: &[String]) ->
             (Some(place), None) => drop(all.remove(place)),
             (None, pair) => all.extend(pair),
         }
-    }
-    if !all.iter().any(|pair| pair.starts_with("HOME=")) {
-        all.push(format!("HOME={}", user.home.display()));
     }
     all
 }
