@@ -4,6 +4,15 @@ use crate::harness::{Test, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
     transcript(
+        "04-mount-ns/first-look",
+        "
+        $ step04-mount-ns --hostname box rootfs hostname
+        $ step04-mount-ns --hostname box rootfs ps
+        $ uname -r > kernel
+        $ step04-mount-ns rootfs uname -r | cmp - kernel && echo the same kernel
+    ",
+    ),
+    transcript(
         "04-mount-ns/mounts",
         "
         $ step04-mount-ns rootfs awk '$2 !~ /proc.|sys.|dev.[nzfrut]/ { print $3, $2 }' /proc/mounts
