@@ -90,7 +90,7 @@ impl<W: Write> Writer<W> {
     /// One file, as it is now. A container may still run, and turn a folder on the way into a link
     /// to the host's /etc: the kernel is made to refuse that.
     fn file(&mut self, path: &Path) -> Result<()> {
-        ensure!(path.iter().count() <= DEPTH, "it is more than {DEPTH} folders deep");
+        ensure!(path.iter().count() <= DEPTH + 1, "it is more than {DEPTH} folders deep");
         let name = path.file_name().context("a change without a name")?;
         ensure!(!name.as_bytes().starts_with(b".wh."), "a layer can't hold names with '.wh.'");
         let parent = Path::new(".").join(path.parent().unwrap_or(Path::new("")));

@@ -2,10 +2,11 @@
 //! files come from an image, and can become one again.
 
 use std::io::{Write, stdout};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
 use cgroups::{Limits, Scope};
 use chroot::program::Program;
 use clap::{Args, Parser, Subcommand};
@@ -84,7 +85,7 @@ struct Run {
 
 // ANCHOR: main
 fn main() -> ExitCode {
-    chroot::exit::report(step(Step::parse()))
+    chroot::exit::report(step(chroot::exit::parse()))
 }
 
 fn step(Step { store, command }: Step) -> Result<ExitCode> {
@@ -121,21 +122,22 @@ fn find(store: &Store, image: &str) -> Result<Image> {
 }
 
 fn container(image: Image, run: Run) -> Result<ExitCode> {
-    let Run { upper, network, publish, limits, hostname, init, user, view, command, .. } = run;
+    let Run { upper, network, publish, limits, hostname, init, user, mut view, command, .. } = run;
     let args = config::command(&image.config, None, &command)?;
     let user = user.as_deref().unwrap_or(config::user(&image.config));
     let cwd = config::working_dir(&image.config);
     let rootfs = &image.layers[0];
-
     let kept = upper.map(|folder| Overlay::in_folder(&image.layers, &folder)).transpose()?;
-    let cgroup = Scope::new(&format!("step08-{}", process::id()), &limits)?;
-    let folder = tempfile::tempdir().context("make a folder for the container's /etc/hosts")?;
-    let files = Files::create(folder.path())?;
-    let volumes = [files.volumes(), view.volumes].concat();
-    let view = View { cgroup: cgroup.exists(), volumes, ..view };
+    let cgroup = Scope::new(&limits)?;
+    view.cgroup = cgroup.exists();
+    let files = Files::temporary()?; // /etc/hosts, /etc/hostname, /etc/resolv.conf
+    view.volumes.splice(..0, files.volumes());
 
-    let namespaces = [Uts, Ipc, Pid, Mount].into_iter().chain(network.namespace());
-    let container = pid_ns::spawn(&namespaces.collect::<Vec<_>>(), || {
+    let namespaces: Vec<_> =
+        [Uts, Ipc, Pid, Mount].into_iter().chain(network.namespace()).collect();
+    let birthplace = cgroup.birthplace()?;
+    let born_in = birthplace.as_ref().map(AsFd::as_fd);
+    let container = pid_ns::spawn_into(born_in, &namespaces, || {
         cgroup.join()?;
         unshare::leave(&[Namespace::Cgroup])?;
         unshare::set_hostname(&hostname)?;
@@ -158,8 +160,12 @@ fn container(image: Image, run: Run) -> Result<ExitCode> {
         Program { args, env, cwd }.exec()
     })?;
 
-    let (pid, bridge) = (container.pid(), Bridge::standard()?);
-    let attached = network.wire(&bridge, pid, &pid.to_string(), &publish)?;
+    // The child waits. Only from here can its cable be plugged in, and its address is known only now.
+    let pid = container.pid();
+    let attached = network.wire(&Bridge::standard()?, pid, &pid.to_string(), &publish)?;
+    if let Some(warning) = attached.as_ref().and_then(|attached| attached.warning.as_ref()) {
+        eprintln!("{warning}");
+    }
     files.fill(&hostname, &network, attached.as_ref().map(|attached| attached.address))?;
     Ok(container.release()?.wait()?.into())
 }

@@ -236,15 +236,17 @@ impl Root {
         one.path() == other.path()
     }
 
-    /// Removes what is at this place, a folder with all that is in it.
+    /// Removes what is at this place, if anything; a folder with all that is in it.
     pub fn remove(&mut self, place: &Place) -> Result<()> {
-        self.last = None;
         let path = place.path();
-        self.folders.retain(|folder, _| !folder.starts_with(&path));
-        match remove_tree(&place.folder.fd, &place.name) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            error => error.io().with_context(|| format!("remove /{}", path.display())),
+        let Some(stat) = self.stat(&path)? else { return Ok(()) };
+        self.last = None;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            self.folders.retain(|folder, _| !folder.starts_with(&path));
         }
+        remove_tree(&place.folder.fd, &place.name)
+            .io()
+            .with_context(|| format!("remove /{}", path.display()))
     }
 
     /// Makes the file at `path` disappear: here by removing it, in an overlay by a whiteout.
