@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Parser;
 use unshare::Namespace::{Cgroup, Ipc, Time, Uts};
 
-// ANCHOR: args
 /// Run a command with another root directory and its own hostname, IPC objects, cgroup view and clock.
 ///
 /// Still the host's: its processes, mounts, users, network and devices.
@@ -32,7 +31,6 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
 // ANCHOR: main
 fn main() -> ExitCode {

@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Parser;
 use unshare::Namespace::{Cgroup, Ipc, Pid, Uts};
 
-// ANCHOR: args
 /// Run a command in its own process tree, with another root directory and its own hostname and IPC.
 ///
 /// Still the host's: its mounts, users, network and devices.
@@ -26,7 +25,6 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
 // ANCHOR: main
 fn main() -> ExitCode {

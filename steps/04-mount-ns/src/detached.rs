@@ -22,7 +22,6 @@ use rustix::mount::{
 pub struct Detached(OwnedFd);
 
 impl Detached {
-    // ANCHOR: filesystem
     /// A new instance of the filesystem `kind`, set up with `data`: pairs of a name and, where the
     /// option has one, its value.
     ///
@@ -51,7 +50,6 @@ impl Detached {
             Err(errno) => Err(explain(context, errno.into())),
         }
     }
-    // ANCHOR_END: filesystem
 
     // ANCHOR: copy
     /// A second mount of what `place` shows: a directory, with all that is mounted below it when

@@ -17,7 +17,6 @@ use crate::detached::Detached;
 use crate::inside::open_path;
 use crate::root::Root;
 
-// ANCHOR: device
 /// A device that the container may open: where it is, and which driver it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -51,7 +50,6 @@ const LINKS: [(&str, &str); 5] = [
     // Opening it makes a terminal in the container's own devpts, not in the host's.
     ("ptmx", "pts/ptmx"),
 ];
-// ANCHOR_END: device
 
 /// The devices of [`DEFAULT`], for all to read and write.
 pub fn defaults() -> Vec<Device> {
@@ -126,7 +124,6 @@ impl Device {
     }
 }
 
-// ANCHOR: null-device
 /// The container's /dev/null, once it is certain to be one.
 ///
 /// Masks are made of it. A container that shares a volume with one that is starting could put a link
@@ -141,9 +138,7 @@ pub fn null(root: &Root) -> Result<OwnedFd> {
     ensure!(real, "/dev/null in the container is not the null device");
     Ok(found)
 }
-// ANCHOR_END: null-device
 
-// ANCHOR: own-null
 /// Replaces the host's null device by the container's where it is the caller's stdin, stdout or
 /// stderr.
 ///
@@ -167,7 +162,6 @@ pub fn own_null(root: &Root) -> Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: own-null
 
 fn open_null(root: &Root) -> Result<OwnedFd> {
     null(root)?;

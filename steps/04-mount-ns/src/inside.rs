@@ -48,7 +48,6 @@ impl Root {
     }
     // ANCHOR_END: find
 
-    // ANCHOR: make
     /// Makes the directory or empty file `path` and the directories above it, inside the container.
     pub(crate) fn make(&self, path: &Path, directory: bool) -> Result<OwnedFd> {
         let mut path = path.to_owned();
@@ -93,7 +92,6 @@ impl Root {
         }
         Ok(Made::All(parent))
     }
-    // ANCHOR_END: make
 
     /// The directory `path` inside the container, made if it is missing.
     ///

@@ -8,7 +8,6 @@ use clap::Parser;
 use mount_ns::View;
 use unshare::Namespace::{Cgroup, Ipc, Mount, Pid, Uts};
 
-// ANCHOR: args
 /// Run a command with its own mount table: the host's files are not in it.
 ///
 /// Still the host's: its users, network and resources.
@@ -32,7 +31,6 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
 // ANCHOR: main
 fn main() -> ExitCode {

@@ -38,7 +38,6 @@ pub fn defaults() -> Result<Vec<Mount>> {
         .collect()
 }
 
-// ANCHOR: mount
 /// One mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -54,7 +53,6 @@ pub struct Mount {
     /// What only this kind of filesystem understands: name, and value if it has one.
     pub data: Vec<(String, Option<String>)>,
 }
-// ANCHOR_END: mount
 
 /// The words of mount(8) for attributes: the word, and what it adds (`true`) or takes away again.
 const ATTRIBUTES: [(&str, bool, Attr); 17] = [
@@ -85,7 +83,6 @@ const PROPAGATION: [&str; 6] =
     ["shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
 
 impl Mount {
-    // ANCHOR: mount-options
     /// Reads a list of options, as in fstab(5) or an OCI config. Of two that contradict each other,
     /// the later one holds. What isn't an attribute of any mount is left to the filesystem.
     ///
@@ -127,7 +124,6 @@ impl Mount {
         }
         Ok(mount)
     }
-    // ANCHOR_END: mount-options
 
     /// Whether this shows what is already mounted elsewhere, rather than a filesystem of its own.
     pub fn is_bind(&self) -> bool {

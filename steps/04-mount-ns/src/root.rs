@@ -142,7 +142,6 @@ impl AsFd for Root {
     }
 }
 
-// ANCHOR: new-filesystem
 /// The filesystem that `mount` asks for, or what comes nearest where the kernel won't give a new one.
 fn new_filesystem(mount: &Mount, covered: Option<BorrowedFd>) -> Result<Detached> {
     let mut data = vec![("source".to_owned(), Some(mount.source.display().to_string()))];
@@ -174,7 +173,6 @@ fn new_filesystem(mount: &Mount, covered: Option<BorrowedFd>) -> Result<Detached
         _ => Err(error),
     }
 }
-// ANCHOR_END: new-filesystem
 
 fn host_view(path: &str, attributes: Attr) -> Result<Detached> {
     let view = Detached::copy(open_path(path.as_ref()).context(path.to_owned())?, true)?;

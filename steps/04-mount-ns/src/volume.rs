@@ -8,7 +8,6 @@ use rustix::mount::MountAttrFlags as Attr;
 
 use crate::mount::Mount;
 
-// ANCHOR: volume
 /// A file or directory of the host that the container sees too: `SRC:DST[:ro|rw]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
@@ -19,7 +18,6 @@ pub struct Volume {
     /// Whether the container may only read it, and all that is mounted below it.
     pub read_only: bool,
 }
-// ANCHOR_END: volume
 
 impl FromStr for Volume {
     type Err = Error;
@@ -50,7 +48,6 @@ impl Volume {
     }
 }
 
-// ANCHOR: tmpfs
 /// A filesystem in memory, gone with the container: `PATH[:OPTIONS]`, such as `/run:size=64m,mode=1777`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tmpfs {
@@ -60,7 +57,6 @@ pub struct Tmpfs {
     /// otherwise (`exec`).
     pub options: String,
 }
-// ANCHOR_END: tmpfs
 
 impl FromStr for Tmpfs {
     type Err = Error;
