@@ -141,8 +141,8 @@ pub struct Run {
     pub hostname: Option<String>,
     #[command(flatten)]
     pub limits: Limits,
-    /// Whether it gets a cgroup
-    #[arg(long, value_name = "MODE", default_value = "enabled")]
+    /// Whether it gets a cgroup, to be counted and limited in: enabled or disabled
+    #[arg(long, value_name = "MODE", default_value = "enabled", hide_possible_values = true)]
     pub cgroups: Cgroups,
     /// bridge, none, host, or container:NAME [default: bridge; none for an ordinary user]
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
@@ -174,9 +174,7 @@ pub struct Run {
 /// Whether a container gets a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Cgroups {
-    /// Where this machine grants one.
     Enabled,
-    /// No: nothing is counted or limited.
     Disabled,
 }
 

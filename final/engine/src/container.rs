@@ -100,11 +100,6 @@ impl Container {
         &self.id[..self.id.len().min(12)]
     }
 
-    /// The name of its cgroup.
-    pub(crate) fn cgroup(&self) -> &str {
-        &self.id
-    }
-
     /// Says of a running container whose keel is dead what has become of it: it died with it.
     pub(crate) fn assume_killed(&mut self) {
         if let State::Running { started, .. } = self.state {
@@ -170,4 +165,9 @@ pub(crate) fn find(home: &Home, text: &str) -> Result<String> {
 /// The first twelve digits of an id.
 pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
+}
+
+/// The name of a container's cgroup.
+pub(crate) fn cgroup(id: &str) -> &str {
+    short(id)
 }

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::process;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tempfile::NamedTempFile;
 
 /// How much a file must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,18 +27,20 @@ pub(crate) enum Durability {
 /// rename(2) is what makes it one step. It says nothing of a power cut, after which the new name may
 /// stand before the new content: for that the content has to be on the disk first, fsync(2).
 pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    // In the same folder, because rename(2) works within one filesystem.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.{}", process::id()));
     let write = || {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        // Same folder, because rename(2) works within one filesystem. Dropped, it is deleted.
-        let mut file = NamedTempFile::new_in(folder)?;
+        let mut file = File::create(&new)?;
         file.write_all(bytes)?;
         if durability == Durability::Machine {
-            file.as_file().sync_all()?;
+            file.sync_all()?;
         }
-        file.persist(path)?;
-        Ok::<_, std::io::Error>(())
+        fs::rename(&new, path)
     };
-    write().with_context(|| format!("write {}", path.display()))
+    write()
+        .inspect_err(|_| drop(fs::remove_file(&new)))
+        .with_context(|| format!("write {}", path.display()))
 }
 // ANCHOR_END: replace
 

@@ -185,7 +185,7 @@ impl Engine {
     /// Stops a running container for as long as the result lives, if its cgroup can do that: files
     /// that don't change can be read in peace.
     fn freeze(&self, container: &Container) -> Result<Option<Frozen>> {
-        let cgroup = Cgroup::open(container.cgroup())?;
+        let cgroup = Cgroup::open(container::cgroup(&container.id))?;
         if !container.is_running() || !cgroup.exists() {
             return Ok(None);
         }

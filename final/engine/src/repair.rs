@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
 use cgroups::Cgroup;
+use chroot::exit::sentence;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::Engine;
-use crate::container::{Container, State, short};
+use crate::container::{self, Container, State, short};
 use crate::files::{self, Locked};
 use crate::home;
 
@@ -37,12 +38,13 @@ impl Engine {
         self.repair_locked()
     }
 
-    /// The caller holds the lock: so every mark that can be locked is a dead command's.
+    /// The caller holds the lock: so every mark that can be locked is a dead command's. What can't be
+    /// done now (the disk may be full, and this the command that makes room) waits for the next time.
     pub(crate) fn repair_locked(&self) -> Result<()> {
         for id in home::list(&self.home.marks())? {
-            if let Some(mark) = files::try_lock(&self.home.mark(&id))? {
-                self.repair_one(&id, mark)
-                    .with_context(|| format!("clear up after container {}", short(&id)))?;
+            let Some(mark) = files::try_lock(&self.home.mark(&id))? else { continue };
+            if let Err(error) = self.repair_one(&id, mark) {
+                eprintln!("keel: clear up after container {}: {}", short(&id), sentence(&error));
             }
         }
         Ok(())
@@ -69,12 +71,12 @@ impl Engine {
     // ANCHOR_END: repair
 
     /// Takes back what a dead container has outside of its folder.
-    fn release(&self, id: &str, container: Option<&Container>) -> Result<()> {
+    fn release(&self, id: &str, record: Option<&Container>) -> Result<()> {
         // A program with the set-user-ID bit loses the signal that ties it to its parent: prctl(2).
-        if let Some(process) = container.and_then(Container::living_process) {
+        if let Some(process) = record.and_then(Container::living_process) {
             kill_and_wait(&process)?;
         }
-        let cgroup = Cgroup::open(id)?;
+        let cgroup = Cgroup::open(container::cgroup(id))?;
         cgroup.kill()?;
         cgroup.remove()?;
         if self.home.network().exists() {
@@ -119,29 +121,29 @@ impl Engine {
     /// # Errors
     /// When there is none, or it runs.
     pub fn remove(&self, text: &str, force: bool) -> Result<()> {
-        let id = crate::container::find(&self.home, text)?;
-        let container = match Container::load(&self.home, &id) {
+        let id = container::find(&self.home, text)?;
+        let record = match self.read(&id) {
             Err(error) if !force => return Err(error),
-            container => container.ok(),
+            record => record.ok(),
         };
-        if let Some(container) = container.as_ref().filter(|container| container.is_running()) {
+        if let Some(running) = record.as_ref().filter(|container| container.is_running()) {
             ensure!(
                 force,
                 "container {} is running: stop it first, or 'keel rm -f {0}' kills and removes it",
-                container.name
+                running.name
             );
-            container.living_process().map_or(Ok(()), |process| kill_and_wait(&process))?;
+            running.living_process().map_or(Ok(()), |process| kill_and_wait(&process))?;
         }
         let path = self.home.mark(&id);
-        let mark = match container.as_ref().map(|container| container.state) {
+        let mark = match record.as_ref().map(|container| container.state) {
             // A `keel run` has it in hand, and may have it for long.
             None | Some(State::Created) => files::try_lock(&path)?
                 .with_context(|| format!("container {} is just starting", short(&id)))?,
             // Its own `keel run` finishes first, and may have removed it by then.
             Some(_) => files::lock(&path)?,
         };
-        self.release(&id, container.as_ref())?;
-        self.discard(&id, container.as_ref().map(|container| container.name.as_str()), mark)
+        self.release(&id, record.as_ref())?;
+        self.discard(&id, record.as_ref().map(|container| container.name.as_str()), mark)
     }
     // ANCHOR_END: remove
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use chroot::exit;
 use image_layers::{Image, config};
 use jiff::Timestamp;
 use nix::unistd::{Pid, gethostname};
@@ -14,7 +15,7 @@ use veth_bridge::{Attached, Network};
 
 use crate::Engine;
 use crate::attach::{self, Pipes};
-use crate::container::{Container, State, short};
+use crate::container::{self, Container, State, short};
 use crate::files::{self, Durability, Locked};
 use crate::log::Log;
 use crate::names;
@@ -113,6 +114,7 @@ impl Engine {
             hostname,
             network: network.clone(),
             mark: Some(mark),
+            keep: false,
         };
         let made = claimed.make(options.name.as_deref());
         // First this: to undo what was made takes the lock again.
@@ -153,14 +155,16 @@ fn hostname(options: &Options, network: &Network, container: &Container) -> Stri
     named.or(shared).unwrap_or_else(|| container.short_id().to_owned())
 }
 
-/// A container that this process has made and is alone to change. Until it has started, dropping it
-/// removes all that there is of it.
+/// A container that this process has made and is alone to change. Dropping it removes all that there
+/// is of it, unless it has run and is to be kept.
 struct Claimed<'a> {
     engine: &'a Engine,
     container: Container,
     hostname: String,
     network: Network,
     mark: Option<Locked>,
+    /// Whether it stays when this is dropped.
+    keep: bool,
 }
 
 impl Claimed<'_> {
@@ -192,7 +196,7 @@ impl Claimed<'_> {
             rootfs: &rootfs,
             hostname: &self.hostname,
             command: &self.container.command,
-            cgroup: self.container.cgroup(),
+            cgroup: container::cgroup(&self.container.id),
             network,
             files: names.volumes(),
         };
@@ -217,43 +221,43 @@ impl Claimed<'_> {
     /// Lets it run to its end.
     fn start(mut self, created: Created, pipes: Pipes, wired: Option<Attached>) -> Result<Ended> {
         let log = Log::create(&self.folder().join("log.json"))?;
-        let pid = created.pid();
-        let pid_since = pid_ns::start_time(pid)?;
-        let running = created.start()?;
+        let (pid, pid_since) = (created.pid().as_raw(), pid_ns::start_time(created.pid())?);
         let started = Timestamp::now();
-        self.container.state = State::Running { pid: pid.as_raw(), pid_since, started };
+        // Before its command runs: as long as this can fail, nothing has happened yet.
+        self.container.state = State::Running { pid, pid_since, started };
         self.container.save(&self.engine.home)?;
+        let running = created.start()?;
+        self.keep = !self.container.remove;
 
         let ended = attach::attach(running, pipes, log)?;
         drop(wired);
-        self.container.state = State::Exited {
-            code: ended.exit.code,
-            oom_killed: ended.oom_killed,
-            started,
-            finished: Timestamp::now(),
-        };
-        self.finish()?;
+        let (code, oom_killed) = (ended.exit.code, ended.oom_killed);
+        let finished = Timestamp::now();
+        self.container.state = State::Exited { code, oom_killed, started, finished };
+        if let Err(error) = self.finish() {
+            // What counts for the caller is how the container ended.
+            eprintln!("keel: {}", exit::sentence(&error));
+        }
         Ok(ended)
     }
     // ANCHOR_END: start
 
     /// Writes down how it ended, and lets go of it.
     fn finish(mut self) -> Result<()> {
-        if self.container.remove {
-            return Ok(()); // Dropping does it.
+        if self.keep {
+            self.container.save(&self.engine.home)?;
+            let _lock = self.engine.home.lock()?;
+            files::remove_file(&self.engine.home.mark(&self.container.id))?;
+            self.mark = None;
         }
-        self.container.save(&self.engine.home)?;
-        let _lock = self.engine.home.lock()?;
-        files::remove_file(&self.engine.home.mark(&self.container.id))?;
-        self.mark = None;
         Ok(())
     }
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        // What can't be removed now, the next command's repair removes: the mark tells it.
-        if let Some(mark) = self.mark.take() {
+        // What can't be done now, the next command's repair does: the mark tells it.
+        if let Some(mark) = self.mark.take().filter(|_| !self.keep) {
             let _ = self.engine.discard(&self.container.id, Some(&self.container.name), mark);
         }
     }

@@ -3,12 +3,12 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context, Result, bail};
 use chroot::exit::{self, Coded};
 use overlayfs::{Change, Overlay};
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use unshare::Namespace;
 
 use crate::container::Container;
@@ -73,12 +73,18 @@ impl Driver {
 /// Tries to mount an overlay with its upper directory below `folder`, in a mount namespace that ends
 /// with the attempt. The inner result is the attempt's.
 fn probe(folder: &Path) -> Result<Result<()>> {
-    let scratch = TempDir::new_in(folder).with_context(|| format!("write {}", folder.display()))?;
-    let (lower, target) = (scratch.path().join("lower"), scratch.path().join("target"));
+    let scratch = folder.join(format!(".probe.{}", process::id()));
+    let attempt = try_overlay(&scratch);
+    files::remove_folder(&scratch)?;
+    attempt
+}
+
+fn try_overlay(scratch: &Path) -> Result<Result<()>> {
+    let (lower, target) = (scratch.join("lower"), scratch.join("target"));
     for folder in [&lower, &target] {
-        fs::create_dir(folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
-    let overlay = Overlay::in_folder(&[lower], scratch.path())?;
+    let overlay = Overlay::in_folder(&[lower], scratch)?;
     let attempt = pid_ns::spawn(&[Namespace::Mount], || {
         mount_ns::make_private()?;
         overlay.mount(&target)?;
