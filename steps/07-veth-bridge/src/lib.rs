@@ -9,8 +9,8 @@
 //!   a default route to the host, which forwards, under its own address (NAT);
 //!   and, for a published port, a rule that turns what comes in there off to the container.
 //!
-//! Links, addresses and routes are made by netlink messages ([`link`]), the packet filter's rules by
-//! nft ([`nat`], with rules.nft). [`lease`] keeps the book of addresses. [`Network`] is the `--network`
+//! Links, addresses and routes are made by netlink messages (link.rs), the packet filter's rules by
+//! nft (nat.rs, with rules.nft). lease.rs keeps the book of addresses. [`Network`] is the `--network`
 //! option, [`files`] writes the container's hosts and resolv.conf, and [`view`](mod@view) looks at the
 //! network of any process.
 //!
@@ -130,12 +130,12 @@ impl Bridge {
             bridge: self.clone(),
             _reserved: reserved,
         };
-        let cable = link::cable_name(owner);
-        link::plug(&mut netlink, &cable, bridge, &netns, address)?;
         let mut inside = netns.within(|| {
-            sysctl::no_ipv6(link::INSIDE);
+            sysctl::no_ipv6("default");
             Netlink::open(NETLINK_ROUTE)
         })?;
+        let cable = link::cable_name(owner);
+        link::plug(&mut netlink, &cable, bridge, &netns, address)?;
         link::configure(&mut inside, address, &self.subnet)?;
         link::wait_until_up(&mut netlink, &cable, &self.name)?;
         if ports.is_empty() {

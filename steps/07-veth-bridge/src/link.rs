@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
-    State,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -22,7 +22,7 @@ use crate::netlink::{Netlink, Request};
 use crate::netns::NetNs;
 
 /// The name of the container's end of the cable.
-pub(crate) const INSIDE: &str = "eth0";
+const INSIDE: &str = "eth0";
 /// The loopback device is the first in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -94,7 +94,7 @@ pub(crate) fn start_bridge(
 
 // ANCHOR: plug
 /// Makes a cable (veth(4)): one end, `name`, sits in the bridge, the other is `eth0` in `netns`, and
-/// never was on the host. One message does it all.
+/// never was on the host.
 pub(crate) fn plug(
     netlink: &mut Netlink,
     name: &str,
@@ -119,8 +119,20 @@ pub(crate) fn plug(
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside))),
         ]),
     ];
-    let what = format!("make the cable {name}");
-    let made = netlink.ask(vec![Request::create(what, RouteNetlinkMessage::NewLink(cable))]);
+    // A container that calls its own published port gets its packet back through the port by which it
+    // came, where a module that Docker loads, br_netfilter, makes the bridge do the rules' work.
+    let mut hairpin = LinkMessage::default();
+    hairpin.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ]),
+    ];
+    let made = netlink.ask(vec![
+        Request::create(format!("make the cable {name}"), RouteNetlinkMessage::NewLink(cable)),
+        Request::change(format!("set hairpin on {name}"), RouteNetlinkMessage::NewLink(hairpin)),
+    ]);
     needs_module("veth", made)
 }
 // ANCHOR_END: plug

@@ -20,8 +20,9 @@ pub(crate) fn allow_localhost(bridge: &str) -> Result<()> {
 }
 // ANCHOR_END: forwarding
 
-/// Turns IPv6 off for one device. Our network is IPv4 only, and a container could announce itself to
-/// the others, and to the host, as their IPv6 router (CVE-2020-13401).
+/// Turns IPv6 off for one device, or, by the name `default`, for those that are made from now on. Our
+/// network is IPv4 only, and a container could announce itself to the others, and to the host, as
+/// their IPv6 router (CVE-2020-13401).
 pub(crate) fn no_ipv6(device: &str) {
     // A kernel without IPv6 has no such file.
     let _ = set(&format!("ipv6/conf/{device}/disable_ipv6"), "1");
