@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use unshare::Namespace;
 
 use crate::plan::Plan;
@@ -45,6 +45,9 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
     /// of the host that a later one takes away.
     pub(crate) fn r#become(self, cgroup: Option<&Cgroup>) -> Result<Infallible> {
         let Child { plan, parent, stdio, init, mount_rootfs } = self;
+        // A session without a terminal: through that of the caller, /dev/tty, the container could type
+        // commands into the caller's shell (TIOCSTI in ioctl_tty(2), CVE-2017-5226).
+        setsid().context("leave the terminal's session")?;
         if let Some(stdio) = &stdio {
             stdio.adopt()?;
         }

@@ -27,7 +27,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 use unshare::Namespace;
 
 pub use exit::Exit;
@@ -175,7 +175,9 @@ impl Running {
     /// When they can't be read or sent.
     pub fn pass_signals_on(&mut self) -> Result<()> {
         let pidfd = self.child.pidfd.as_fd();
-        self.signals.pass_on(|signal| send(pidfd, signal))
+        // A terminal speaks to one session. See setsid(2).
+        let shares_terminal = getsid(Some(self.child.pid)) == getsid(None);
+        self.signals.pass_on(shares_terminal, |signal| send(pidfd, signal))
     }
 
     /// Sends `signal` to the container's first process. One that has ended already is no error.

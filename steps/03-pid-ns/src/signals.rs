@@ -26,8 +26,8 @@ pub(crate) fn passed_on() -> SigSet {
     PASSED_ON.into_iter().collect()
 }
 
-/// Whether the terminal sent this signal. It went to the whole foreground process group, so the
-/// container has it already. sigaction(2): SI_KERNEL.
+/// Whether the terminal sent this signal. It went to the whole foreground process group, so a
+/// container of the same session has it already. sigaction(2): SI_KERNEL.
 pub(crate) fn from_terminal(info: &siginfo) -> bool {
     info.ssi_code == libc::SI_KERNEL
 }
@@ -56,9 +56,13 @@ impl Deferred {
     }
 
     // ANCHOR: pass-on
-    /// Hands each signal that has come to `send`; the third request to end, whether it was heard or
-    /// not, as SIGKILL.
-    pub(crate) fn pass_on(&mut self, send: impl Fn(Signal) -> Result<()>) -> Result<()> {
+    /// Hands each signal that has come to `send`, but for the terminal's when the container
+    /// `shares_terminal`; the third request to end, whether it was heard or not, as SIGKILL.
+    pub(crate) fn pass_on(
+        &mut self,
+        shares_terminal: bool,
+        send: impl Fn(Signal) -> Result<()>,
+    ) -> Result<()> {
         while let Some(info) = self.fd.read_signal().context("read a signal")? {
             let signal = Signal::try_from(info.ssi_signo as i32).context("read a signal")?;
             // A PID 1 without a handler ignores both: pid_namespaces(7).
@@ -67,7 +71,7 @@ impl Deferred {
             }
             if self.requests_to_end >= PATIENCE {
                 send(Signal::SIGKILL)?;
-            } else if !from_terminal(&info) {
+            } else if !(shares_terminal && from_terminal(&info)) {
                 send(signal)?;
             }
         }
