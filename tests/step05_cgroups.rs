@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     transcript(
         "05-cgroups/out-of-memory",
         "
-        $ step05-cgroups --memory 16m rootfs sh -c 'yes | tail -c 64m'
+        $ step05-cgroups --memory 16m rootfs tail -c 64m /dev/zero
         $ echo $?
         $ step05-cgroups --memory 16m --init rootfs sh -c 'kill -9 $$'
         $ echo $?
@@ -68,6 +68,57 @@ pub(crate) const TESTS: &[Test] = &[
         "05-cgroups/xray",
         "
         $ xray --normal -- step05-cgroups --memory 64m --cpus 0.5 --pids-limit 32 rootfs cat
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/before",
+        "
+        $ step04-mount-ns rootfs sh -c 'for i in $(seq 100); do sleep 1 & done; echo all started'
+        $ step04-mount-ns rootfs dd if=/dev/zero of=/dev/null bs=64M count=1 2>&1 | grep in
+    ",
+    ),
+    transcript(
+        "05-cgroups/after",
+        "
+        $ step05-cgroups -m 64m --pids-limit 20 rootfs sh -c 'for i in $(seq 100); do sleep 1 & done; echo all started'
+        $ step05-cgroups -m 16m rootfs dd if=/dev/zero of=/dev/null bs=64M count=1
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/meminfo",
+        "
+        $ grep MemTotal /proc/meminfo > outside
+        $ step05-cgroups -m 16m rootfs grep MemTotal /proc/meminfo 2> /dev/null | cmp - outside && echo the same
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/by-hand",
+        r#"
+        $ cat > by-hand.sh <<'END'
+        > here=/sys/fs/cgroup
+        > if [ -e $here/cgroup.controllers ]; then     # version 2
+        >     mkdir $here/rest
+        >     for pid in $(cat $here/cgroup.procs); do echo $pid > $here/rest/cgroup.procs; done 2> /dev/null
+        >     echo +pids > $here/cgroup.subtree_control
+        > else                                         # version 1
+        >     here=$here/pids
+        > fi
+        > mkdir $here/box
+        > echo 1 > $here/box/pids.max
+        > rootfs/bin/busybox sh -c "echo 0 > $here/box/cgroup.procs; sleep 1 & echo two processes"
+        > cat $here/box/pids.events
+        > END
+        $ sh by-hand.sh
+    "#,
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "05-cgroups/own",
+        "
+        $ xray --normal -- step05-cgroups -m 64m --cpus 0.5 --pids-limit 32 rootfs cat 2> /dev/null | grep -E 'own:|cgroup|[ys] limit'
     ",
     )
     .needs(&[Cgroup]),

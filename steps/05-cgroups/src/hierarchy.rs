@@ -55,7 +55,6 @@ impl Folder {
     }
 }
 
-// ANCHOR: places
 /// For each hierarchy, the folder to make cgroups under: its root as mounted here if that is
 /// writable, else our own cgroup, which may be delegated to us.
 pub(crate) fn places() -> Result<Vec<Place>> {
@@ -77,7 +76,6 @@ pub(crate) fn places() -> Result<Vec<Place>> {
     }
     Ok(places)
 }
-// ANCHOR_END: places
 
 /// Whether the calling process is in `folder`, one of v2.
 pub(crate) fn is_in(folder: &Folder) -> Result<bool> {
@@ -117,7 +115,6 @@ fn mounted() -> Result<Vec<Hierarchy>> {
 }
 
 impl Hierarchy {
-    // ANCHOR: mountinfo
     /// Reads a line of /proc/self/mountinfo, if it is about a hierarchy. See proc_pid_mountinfo(5):
     ///
     /// ```text
@@ -145,7 +142,6 @@ impl Hierarchy {
             mount_point: files::unescape(mount.get(4)?),
         })
     }
-    // ANCHOR_END: mountinfo
 
     /// Whether the mount point leads to this mount, and not to another one that covers it.
     fn is_visible(&self) -> bool {
@@ -182,7 +178,6 @@ impl Hierarchy {
         }
     }
 
-    // ANCHOR: locate
     /// The folder of the process with these `memberships`, the text of /proc/PID/cgroup; none if it
     /// lies outside of what is mounted here.
     fn locate(&self, memberships: &str) -> Option<Folder> {
@@ -192,7 +187,6 @@ impl Hierarchy {
         let below = member.path.strip_prefix(&self.root).ok()?;
         (!below.starts_with("..")).then(|| self.folder(below))
     }
-    // ANCHOR_END: locate
 
     fn counts(&self, member: &Membership) -> bool {
         match self.version {

@@ -211,7 +211,6 @@ impl Cgroup {
         self.view.processes()
     }
 
-    // ANCHOR: freeze-thaw-kill
     /// Stops all its processes where they are. Returns when they all stand still.
     ///
     /// # Errors
@@ -253,7 +252,6 @@ impl Cgroup {
         }
         .with_context(|| format!("kill {}", path.display()))
     }
-    // ANCHOR_END: freeze-thaw-kill
 
     /// Removes it, with what the container made below it. Waits for processes that are about to
     /// end. One that doesn't exist is removed already.
@@ -432,7 +430,6 @@ impl View {
         self.seat("memory").or(self.folders.first()).map(|folder| folder.inside.as_path())
     }
 
-    // ANCHOR: stats
     /// What its processes use and have used. Nothing that is not counted here.
     ///
     /// # Errors
@@ -448,7 +445,6 @@ impl View {
             io: self.read("io", v2::io, v1::io)?,
         })
     }
-    // ANCHOR_END: stats
 
     /// The limits as the kernel has them. What is as without limits is `None`. Those of the cgroups
     /// above hold as well, and are not told.

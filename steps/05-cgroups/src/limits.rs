@@ -89,7 +89,6 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
-// ANCHOR: bytes
 impl FromStr for Bytes {
     type Err = String;
 
@@ -111,7 +110,6 @@ impl FromStr for Bytes {
         if bytes >= i64::MAX as f64 { Err("too large".to_owned()) } else { Ok(Bytes(bytes as u64)) }
     }
 }
-// ANCHOR_END: bytes
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,7 +233,6 @@ impl Weight {
         self.shares
     }
 
-    // ANCHOR: weight
     /// v2's cpu.weight: 1 to 10000, by default 100.
     ///
     /// A curve through (2, 1), (1024, 100) and (262144, 10000), the same as runc's since 1.4 and
@@ -251,7 +248,6 @@ impl Weight {
             }
         }
     }
-    // ANCHOR_END: weight
 
     /// From v2's weight: the most shares that have it.
     pub fn from_weight(weight: u64) -> Weight {

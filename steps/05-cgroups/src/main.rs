@@ -11,7 +11,6 @@ use mount_ns::View;
 use pid_ns::Exit;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 
-// ANCHOR: args
 /// Run a command with limits, and tell what it has used.
 ///
 /// Still the host's: its users and network.
@@ -37,7 +36,6 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
 // ANCHOR: main
 fn main() -> ExitCode {

@@ -13,7 +13,6 @@ use crate::{Cgroup, Limits, Stats};
 #[derive(Debug)]
 pub struct Scope(Option<Cgroup>);
 
-// ANCHOR: scope
 impl Scope {
     /// Makes a cgroup for this process's container with these limits, if there are any.
     ///
@@ -67,7 +66,6 @@ impl Drop for Scope {
         }
     }
 }
-// ANCHOR_END: scope
 
 /// A name that no other container's cgroup has.
 ///

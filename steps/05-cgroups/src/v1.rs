@@ -71,7 +71,6 @@ const IO_FILES: [&str; 4] = [
     "blkio.throttle.write_iops_device",
 ];
 
-// ANCHOR: cpuset
 /// Fills a new cgroup's cpuset from its parent's: v1 makes it empty, and nothing can join one
 /// without a CPU and a memory node. See cpuset(7).
 pub(crate) fn inherit_cpuset(folder: &Path) -> Result<()> {
@@ -85,9 +84,7 @@ pub(crate) fn inherit_cpuset(folder: &Path) -> Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: cpuset
 
-// ANCHOR: freeze
 /// Stops all processes of the cgroup where they are, and returns once they all stand still.
 ///
 /// v1 tells no event, so this asks again and again. Each write of FROZEN also stops the processes
@@ -117,7 +114,6 @@ pub(crate) fn freeze(folder: &Path) -> Result<()> {
 pub(crate) fn thaw(folder: &Path) -> Result<()> {
     files::write(&folder.join("freezer.state"), "THAWED").context("write THAWED to freezer.state")
 }
-// ANCHOR_END: freeze
 
 // ANCHOR: kill
 /// Kills all processes of the cgroup and below it.

@@ -48,6 +48,7 @@ pub(crate) fn enable(level: &Path, child: &Path, controllers: &[&str]) -> Result
     }
     bail!("switch on {command} below {}: it keeps having processes of its own", level.display())
 }
+// ANCHOR_END: enable
 
 /// A file that a cgroup with this controller has.
 fn limit_file(controller: &str) -> String {
@@ -75,7 +76,6 @@ fn into_leaf(level: &Path) -> Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: enable
 
 // ANCHOR: settings
 /// The files to write for those of `limits` that `controller` is in charge of. See "Controllers" in
@@ -138,7 +138,6 @@ pub(crate) fn max(limit: Max<impl Display>) -> String {
     }
 }
 
-// ANCHOR: freeze
 /// Stops all processes of the cgroup where they are, and returns once they all stand still.
 pub(crate) fn freeze(folder: &Path) -> Result<()> {
     files::write(&folder.join("cgroup.freeze"), "1").context("write 1 to cgroup.freeze")?;
@@ -177,7 +176,6 @@ pub(crate) fn wait_for(folder: &Path, key: &str, value: u64, limit: Duration) ->
         }
     }
 }
-// ANCHOR_END: freeze
 
 // ANCHOR: kill
 /// Kills all processes of the cgroup and below it.
