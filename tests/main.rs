@@ -13,6 +13,8 @@ mod step03_pid_ns;
 mod step04_mount_ns;
 mod step05_cgroups;
 mod step06_overlayfs;
+mod step07_veth_bridge;
+mod step08_image_layers;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ fn all() -> Vec<Test> {
         step04_mount_ns::TESTS,
         step05_cgroups::TESTS,
         step06_overlayfs::TESTS,
+        step07_veth_bridge::TESTS,
+        step08_image_layers::TESTS,
         attacks::TESTS,
         book::TESTS,
     ]

@@ -20,6 +20,9 @@ const RULES: &[(&str, &str)] = &[
     // Interfaces on the host's side, and hardware addresses.
     (r"\bveth[0-9a-z]+\b", "veth<n>"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<mac>"),
+    // An image's size depends on the busybox in it.
+    (r"\b\d+(\.\d+)?[kMG]B\b", "<size>"),
+    (r"(round-trip min/avg/max) = \S+ ms", "$1 = <time>"),
     // How much a container used, and how long something took.
     (r"\bmemory \S+ \S+ \(peak \S+ \S+", "memory <used> (peak <used>"),
     (r"\bpids 0 \(peak \d+", "pids 0 (peak <n>"),

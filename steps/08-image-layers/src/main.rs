@@ -99,8 +99,9 @@ fn step(Step { store, command }: Step) -> Result<ExitCode> {
             writeln!(out, "{}", store.import_rootfs(&rootfs, &name)?.id)?;
         }
         Command::Images => {
+            let images = store.images()?;
             writeln!(out, "{}", image_layers::HEADINGS)?;
-            store.images()?.iter().try_for_each(|image| writeln!(out, "{image}"))?;
+            images.iter().try_for_each(|image| writeln!(out, "{image}"))?;
         }
         Command::Run(run) => return container(find(&store, &run.image)?, *run),
         Command::Commit { upper, image, name } => {
