@@ -132,10 +132,12 @@ impl Container {
         }
     }
 
-    /// Writes the record. One that is removed at its end anyway need not survive the machine's.
+    /// Writes the record. It need not survive the machine as long as the container hasn't run; nor ever
+    /// if it is removed at its end anyway.
     pub(crate) fn save(&self, home: &Home) -> Result<()> {
         let path = home.container(&self.id).join("container.json");
-        let how = if self.remove { Durability::Process } else { Durability::Machine };
+        let passing = self.remove || self.state == State::Created;
+        let how = if passing { Durability::Process } else { Durability::Machine };
         files::replace_json(&path, self, how)
     }
 }

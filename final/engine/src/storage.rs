@@ -104,6 +104,8 @@ pub(crate) struct Storage {
     driver: Driver,
     layers: Vec<PathBuf>,
     folder: PathBuf,
+    /// Whether the container's changes go when it ends.
+    passing: bool,
 }
 
 impl Storage {
@@ -112,6 +114,7 @@ impl Storage {
             driver: container.driver,
             layers: container.layers.clone(),
             folder: home.container(&container.id),
+            passing: container.remove,
         }
     }
 
@@ -131,7 +134,7 @@ impl Storage {
                 None
             }
         };
-        Ok(Prepared { overlay, rootfs })
+        Ok(Prepared { overlay, rootfs, volatile: self.passing })
     }
 
     /// The folder that holds the files which [`Storage::changes`] tells of.
@@ -156,16 +159,17 @@ impl Storage {
 pub(crate) struct Prepared {
     overlay: Option<Overlay>,
     rootfs: PathBuf,
+    volatile: bool,
 }
 
 impl Prepared {
     /// Mounts it, in the caller's mount namespace: the container's own.
     pub(crate) fn mount(&self) -> Result<()> {
-        match &self.overlay {
-            Some(overlay) => overlay
-                .mount(&self.rootfs)
-                .context("stack the image's layers (KEEL_STORAGE=vfs does it by copying)"),
-            None => Ok(()),
-        }
+        let mounted = match &self.overlay {
+            Some(overlay) if self.volatile => overlay.mount_volatile(&self.rootfs),
+            Some(overlay) => overlay.mount(&self.rootfs),
+            None => return Ok(()),
+        };
+        mounted.context("stack the image's layers (KEEL_STORAGE=vfs does it by copying)")
     }
 }

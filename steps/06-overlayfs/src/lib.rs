@@ -58,11 +58,13 @@ const FEATURES: [(&str, &str); 3] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 // ANCHOR_END: features
 
+/// An option by its name, and its value if it has one.
+type Feature = (String, Option<String>);
+
 /// The most that mount(2) reads of its options, with the zero at their end. See mount(2).
 const PAGE: usize = 4096;
 
 impl Overlay {
-    // ANCHOR: in-folder
     /// An overlay with its writable layer in `folder`, in `upper` and `work`, which are made if they
     /// aren't there yet.
     ///
@@ -84,7 +86,6 @@ impl Overlay {
         }
         Ok(Overlay { lowers: lowers.to_vec(), upper, work })
     }
-    // ANCHOR_END: in-folder
 
     // ANCHOR: mount
     /// Mounts it on `target`, in the caller's mount namespace. `target` may be one of the lower
@@ -93,9 +94,27 @@ impl Overlay {
     /// # Errors
     /// EPERM without CAP_SYS_ADMIN; else the sentence says what to change.
     pub fn mount(&self, target: &Path) -> Result<()> {
-        let mounted = self.mount_layer_by_layer(target).or_else(|error| {
+        self.mount_with(features(), target)
+    }
+
+    /// The same for changes that nobody will want once it is unmounted, or after a power cut.
+    ///
+    /// An overlay that is unmounted first writes to the disk whatever waits for that, in the whole
+    /// filesystem of the upper directory: some milliseconds, or seconds on a busy machine. A
+    /// volatile one doesn't. Such an upper directory can't be mounted again. Needs Linux 5.10.
+    ///
+    /// # Errors
+    /// As [`Overlay::mount`].
+    pub fn mount_volatile(&self, target: &Path) -> Result<()> {
+        let volatile = ("volatile".to_owned(), None);
+        self.mount_with(features().chain([volatile]), target)
+    }
+
+    fn mount_with(&self, features: impl Iterator<Item = Feature>, target: &Path) -> Result<()> {
+        let features: Vec<Feature> = features.collect();
+        let mounted = self.mount_layer_by_layer(&features, target).or_else(|error| {
             if explain::is_from_an_old_kernel(&error) {
-                self.mount_by_one_string(target)
+                self.mount_by_one_string(&features, target)
             } else {
                 Err(error)
             }
@@ -108,7 +127,7 @@ impl Overlay {
 
     // ANCHOR: layer-by-layer
     /// The way since Linux 6.7: one fsconfig(2) call a layer.
-    fn mount_layer_by_layer(&self, target: &Path) -> Result<()> {
+    fn mount_layer_by_layer(&self, features: &[Feature], target: &Path) -> Result<()> {
         let mut opened = Vec::new();
         // fsconfig(2) takes strings of up to 255 bytes. Here a backslash is an escape in some keys.
         let mut spell = |path: &PathBuf| match plain(path, "\\") {
@@ -121,7 +140,7 @@ impl Overlay {
         }
         options.push(("upperdir".to_owned(), Some(spell(&self.upper)?)));
         options.push(("workdir".to_owned(), Some(spell(&self.work)?)));
-        options.extend(features());
+        options.extend_from_slice(features);
 
         let mount = Detached::filesystem("overlay", &options, MountAttrFlags::empty())?;
         mount.attach(open_path(target)?)?;
@@ -129,19 +148,18 @@ impl Overlay {
     }
     // ANCHOR_END: layer-by-layer
 
-    // ANCHOR: one-string
     /// The way before Linux 6.7: everything in one string, for which mount(2) has one page of room.
-    fn mount_by_one_string(&self, target: &Path) -> Result<()> {
+    fn mount_by_one_string(&self, features: &[Feature], target: &Path) -> Result<()> {
         let mut opened = Vec::new();
         // Some signs would need an escape, and that changed from kernel to kernel.
-        let mut options = self.one_string(|path| match plain(path, ":,\\") {
+        let mut options = self.one_string(features, |path| match plain(path, ":,\\") {
             Some(name) => Ok(name.to_owned()),
             None => by_number(path, &mut opened),
         })?;
         if options.len() >= PAGE {
             // By number a layer takes some 18 bytes, so two hundred fit. Docker's way to the same
             // end is a folder full of short symlinks to its layers.
-            options = self.one_string(|path| by_number(path, &mut opened))?;
+            options = self.one_string(features, |path| by_number(path, &mut opened))?;
         }
         if options.len() >= PAGE {
             return Err(io::Error::from_raw_os_error(libc::E2BIG).into());
@@ -149,22 +167,25 @@ impl Overlay {
         let flags = MsFlags::empty();
         Ok(mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str()))?)
     }
-    // ANCHOR_END: one-string
 
     /// As mount(8) takes it after `-o`.
-    fn one_string(&self, mut spell: impl FnMut(&Path) -> io::Result<String>) -> io::Result<String> {
+    fn one_string(
+        &self,
+        features: &[Feature],
+        mut spell: impl FnMut(&Path) -> io::Result<String>,
+    ) -> io::Result<String> {
         let lowers: io::Result<Vec<_>> = self.lowers.iter().map(|path| spell(path)).collect();
         let mut options = format!("lowerdir={}", lowers?.join(":"));
         options += &format!(",upperdir={},workdir={}", spell(&self.upper)?, spell(&self.work)?);
-        for (key, value) in features() {
-            options += &value.map_or(format!(",{key}"), |value| format!(",{key}={value}"));
+        for (key, value) in features {
+            options += &value.as_ref().map_or(format!(",{key}"), |value| format!(",{key}={value}"));
         }
         Ok(options)
     }
 }
 
 /// [`FEATURES`], and `userxattr` where the overlay can't keep its marks in `trusted.*` attributes.
-fn features() -> impl Iterator<Item = (String, Option<String>)> {
+fn features() -> impl Iterator<Item = Feature> {
     let fixed = FEATURES.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     let user = stack::marks_are_users().then(|| ("userxattr".to_owned(), None));
     fixed.into_iter().chain(user)
@@ -230,7 +251,8 @@ mod tests {
     fn the_topmost_layer_comes_first() {
         let lowers = vec!["/top".into(), "/bottom".into()];
         let overlay = Overlay { lowers, upper: "/c/upper".into(), work: "/c/work".into() };
-        let options = overlay.one_string(|path| Ok(path.display().to_string())).unwrap();
+        let features: Vec<_> = features().collect();
+        let options = overlay.one_string(&features, |path| Ok(path.display().to_string())).unwrap();
         let expected = "lowerdir=/top:/bottom,upperdir=/c/upper,workdir=/c/work,redirect_dir=";
         assert!(options.starts_with(expected), "{options}");
     }
