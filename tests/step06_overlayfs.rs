@@ -71,4 +71,50 @@ pub(crate) const TESTS: &[Test] = &[
         $ xray --normal -- step06-overlayfs rootfs cat
     ",
     ),
+    transcript(
+        "06-overlayfs/before",
+        r##"
+        $ step04-mount-ns rootfs sh -c 'rm /bin/ls; printf "#!/bin/sh\necho evil\n" > /bin/ls; chmod +x /bin/ls'
+        $ step04-mount-ns rootfs ls
+    "##,
+    ),
+    transcript(
+        "06-overlayfs/after",
+        r##"
+        $ step06-overlayfs rootfs sh -c 'rm /bin/ls; printf "#!/bin/sh\necho evil\n" > /bin/ls; chmod +x /bin/ls; /bin/ls'
+        $ step06-overlayfs rootfs ls -d /home
+    "##,
+    ),
+    transcript(
+        "06-overlayfs/copy-up",
+        "
+        $ head -c 8M /dev/zero > rootfs/big
+        $ step06-overlayfs --upper mine rootfs sh -c 'echo >> /big'
+        $ stat -c '%s bytes' mine/upper/big
+        $ step06-overlayfs --upper other rootfs chmod 600 /big
+        $ stat -c '%s bytes' other/upper/big
+    ",
+    ),
+    transcript(
+        "06-overlayfs/by-hand",
+        "
+        $ mkdir lower upper work merged
+        $ echo one > lower/a
+        $ echo two > lower/b
+        $ mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
+        $ echo three >> merged/a
+        $ rm merged/b
+        $ ls merged
+        $ cat lower/a lower/b
+        $ cat upper/a
+        $ stat -c '%F' upper/b
+        $ umount merged
+    ",
+    ),
+    transcript(
+        "06-overlayfs/own",
+        "
+        $ xray --own -- step06-overlayfs rootfs cat
+    ",
+    ),
 ];

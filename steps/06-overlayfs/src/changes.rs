@@ -155,7 +155,6 @@ impl Walk {
         self.upper == Upper::Copy && stack::marks_are_users() && is_device(&old.metadata)
     }
 
-    // ANCHOR: differs
     /// Whether `old` and what is at `path` now are two different things.
     fn differs(&self, old: &Shown, path: &Path, new: &Metadata) -> Result<bool> {
         let was = &old.metadata;
@@ -184,7 +183,6 @@ impl Walk {
         }
         Ok(new.is_file() && self.upper == Upper::Overlay && !same_bytes(&old.path, path)?)
     }
-    // ANCHOR_END: differs
 }
 
 fn read_link(path: &Path) -> Result<OsString> {

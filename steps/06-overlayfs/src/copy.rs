@@ -114,7 +114,6 @@ fn special(metadata: &Metadata, target: &Path) -> io::Result<()> {
     Ok(mknod(target, kind, Mode::from_bits_truncate(0o600), metadata.rdev())?)
 }
 
-// ANCHOR: contents
 fn contents(source: &Path, size: u64, target: &Path) -> io::Result<()> {
     let from = File::open(source)?;
     let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target)?;
@@ -137,7 +136,6 @@ fn contents(source: &Path, size: u64, target: &Path) -> io::Result<()> {
         io::copy(&mut (&from).take(end - start), &mut to)?;
     }
 }
-// ANCHOR_END: contents
 
 /// Gives `target` the owner, mode, extended attributes and times of `source`.
 pub(crate) fn metadata(source: &Path, target: &Path) -> Result<()> {

@@ -12,7 +12,6 @@ use mount_ns::View;
 use overlayfs::Overlay;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 
-// ANCHOR: args
 /// Run a command on a rootfs that stays as it is: what the command writes goes to a layer of its own.
 ///
 /// Still the host's: its users and network.
@@ -44,7 +43,6 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
 // ANCHOR: main
 fn main() -> ExitCode {

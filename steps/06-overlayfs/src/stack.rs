@@ -94,6 +94,7 @@ pub fn is_opaque(dir: &Path) -> Result<bool> {
     // "x", the other value, says that whiteouts of the second kind may lie in it.
     Ok(mark(dir, "opaque")?.as_deref() == Some(b"y"))
 }
+// ANCHOR_END: marks
 
 /// Makes a whiteout. Unlike any other device, this one needs no privilege since Linux 5.8.
 ///
@@ -132,8 +133,6 @@ pub(crate) fn marks_are_users() -> bool {
         .is_ok_and(|namespace| namespace.ino() != FIRST_USER_NAMESPACE);
     in_namespace || !geteuid().is_root()
 }
-// ANCHOR_END: marks
-
 /// Whether an extended attribute is some overlay's mark, which no copy and no archive should hold.
 pub fn is_mark(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
