@@ -62,6 +62,8 @@ pub enum Command {
         /// Put the time in front of each line
         #[arg(short, long)]
         timestamps: bool,
+        #[arg(short, long, hide = true)]
+        follow: bool,
         /// Only the last lines
         #[arg(short = 'n', long, value_name = "NUMBER")]
         tail: Option<usize>,

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, ensure};
 use chroot::exit;
 use engine::home::Home;
 use engine::log::Stream;
-use engine::{Access, Container, Engine};
+use engine::{Access, Container, Engine, NotFound};
 
 use crate::args::{Command, Run};
 use crate::format::{ago, shorten, size, status, table};
@@ -22,13 +22,15 @@ pub fn execute(command: Command) -> Result<ExitCode> {
         Command::Load { input, file } => {
             let engine = open(Access::Change)?;
             for name in engine.load(input.or(file).as_deref())? {
-                print(&format!("Loaded image: {name}\n"))?;
+                let what = if name.starts_with("sha256:") { "image ID" } else { "image" };
+                print(&format!("Loaded {what}: {name}\n"))?;
             }
         }
         Command::Images { quiet } => images(&open(Access::Look)?, quiet)?,
         Command::Run(run) => return self::run(*run),
         Command::Ps { all, quiet, no_trunc } => ps(&open(Access::Look)?, all, quiet, no_trunc)?,
-        Command::Logs { timestamps, tail, container } => {
+        Command::Logs { timestamps, follow, tail, container } => {
+            ensure!(!follow, "-f is not there yet: it comes with the shim");
             logs(&open(Access::Look)?, &container, timestamps, tail)?;
         }
         Command::Rm { force, containers } => return rm(&containers, force),
@@ -40,11 +42,7 @@ pub fn execute(command: Command) -> Result<ExitCode> {
             let changes = open(Access::Change)?.diff(&container)?;
             print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?;
         }
-        Command::Inspect { containers } => {
-            let engine = open(Access::Look)?;
-            let all: Result<Vec<_>> = containers.iter().map(|name| engine.inspect(name)).collect();
-            print(&format!("{}\n", serde_json::to_string_pretty(&all?)?))?;
-        }
+        Command::Inspect { containers } => return inspect(&containers),
         Command::Xray { json, container } => xray(&open(Access::Look)?, &container, json)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -60,14 +58,11 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn run(run: Run) -> Result<ExitCode> {
-    if run.tty {
-        bail!(
-            "-t is not there yet: terminals come with step 12 (-i alone works, without a terminal)"
-        );
-    }
-    if run.detach {
-        bail!("-d is not there yet: it comes with the shim (a shell's & does it for now)");
-    }
+    ensure!(!run.tty, "-t is not there yet: terminals come with step 12 (-i works without one)");
+    ensure!(
+        !run.detach,
+        "-d is not there yet: it comes with the shim (end the line with & for now)"
+    );
     let ended = open(Access::Change)?.run(&run.into())?;
     Ok(ended.exit.into())
 }
@@ -155,6 +150,20 @@ fn logs(engine: &Engine, container: &str, timestamps: bool, tail: Option<usize>)
     out.flush().context("write to standard output")
 }
 
+/// Prints what there is, and tells of the rest.
+fn inspect(containers: &[String]) -> Result<ExitCode> {
+    let engine = open(Access::Look)?;
+    let (mut found, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    for name in containers {
+        match engine.inspect(name) {
+            Ok(all) => found.push(all),
+            Err(error) => code = complain(&error),
+        }
+    }
+    print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
+    Ok(code)
+}
+
 /// Removes what can be removed, and tells of the rest.
 fn rm(containers: &[String], force: bool) -> Result<ExitCode> {
     let engine = open(Access::Change)?;
@@ -162,13 +171,17 @@ fn rm(containers: &[String], force: bool) -> Result<ExitCode> {
     for name in containers {
         match engine.remove(name, force) {
             Ok(()) => print(&format!("{name}\n"))?,
-            Err(error) => {
-                eprintln!("keel: {}", exit::sentence(&error));
-                code = ExitCode::FAILURE;
-            }
+            // What should be gone is gone: Docker sees it so too.
+            Err(error) if force && error.is::<NotFound>() => drop(complain(&error)),
+            Err(error) => code = complain(&error),
         }
     }
     Ok(code)
+}
+
+fn complain(error: &Error) -> ExitCode {
+    eprintln!("keel: {}", exit::sentence(error));
+    ExitCode::FAILURE
 }
 
 fn xray(engine: &Engine, container: &str, json: bool) -> Result<()> {

@@ -64,12 +64,13 @@ fn without_waiting(end: OwnedFd) -> Result<File> {
 // ANCHOR: attach
 /// Stays with the container until its first process has ended.
 ///
-/// What the process wrote before its end is passed on to the last byte. What some other process
-/// writes later through the same pipe is nobody's.
+/// What the process wrote before its end is passed on to the last byte: the result's second part
+/// holds what our reader hasn't taken yet. What some other process writes later through the same
+/// pipe is nobody's.
 ///
 /// # Errors
 /// When the container can't be waited for.
-pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<Ended> {
+pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<(Ended, Rest)> {
     let mut streams = Streams::new(pipes, log);
     loop {
         let ready = streams.wait(&container)?;
@@ -82,12 +83,25 @@ pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<E
         }
     }
     streams.drain();
-    // From here on our own signals end us again: a reader that never reads can be given up on.
-    let ended = container.wait();
-    streams.flush();
-    ended
+    Ok((container.wait()?, Rest(streams)))
 }
 // ANCHOR_END: attach
+
+/// Output that has been read from a container and not been written yet.
+pub(crate) struct Rest(Streams);
+
+impl Rest {
+    /// Writes it, for as long as that takes: when the container is done with, and our own signals end
+    /// us again, so that a reader that never reads can be given up on.
+    pub(crate) fn write(mut self) {
+        for copy in &mut self.0.copies[1..] {
+            if let Some(to) = &mut copy.to {
+                // A reader that is gone misses nothing that it wants.
+                let _ = to.write_all(&copy.waiting);
+            }
+        }
+    }
+}
 
 /// What poll(2) has found.
 #[derive(Debug, Default)]
@@ -166,16 +180,6 @@ impl Streams {
             && let Err(error) = log.finish()
         {
             warn_of_log(&error);
-        }
-    }
-
-    /// Writes the rest to our own streams, for as long as that takes.
-    fn flush(&mut self) {
-        for copy in &mut self.copies[1..] {
-            if let Some(to) = &mut copy.to {
-                // A reader that is gone misses nothing that it wants.
-                let _ = to.write_all(&copy.waiting);
-            }
         }
     }
 }

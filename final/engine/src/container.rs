@@ -1,5 +1,6 @@
 //! A container as keel knows it: `container.json`.
 
+use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -142,6 +143,18 @@ impl Container {
     }
 }
 
+/// The error for a container that isn't there.
+#[derive(Debug, Clone)]
+pub struct NotFound(pub String);
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no such container: {} ('keel ps -a' lists them)", self.0)
+    }
+}
+
+impl std::error::Error for NotFound {}
+
 /// The id of the container that `text` means: by its name, its id, or the first digits of that.
 ///
 /// # Errors
@@ -160,7 +173,7 @@ pub(crate) fn find(home: &Home, text: &str) -> Result<String> {
         (Some(_), Some(_)) => {
             bail!("'{text}' is the beginning of several containers' ids: give more of it")
         }
-        (None, _) => bail!("no such container: {text} ('keel ps -a' lists them)"),
+        (None, _) => Err(NotFound(text.to_owned()).into()),
     }
 }
 

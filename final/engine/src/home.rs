@@ -19,8 +19,9 @@
 //! ```
 
 use std::env;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -56,11 +57,15 @@ impl Home {
     /// # Errors
     /// When they can't be made.
     pub fn open(self) -> Result<Home> {
+        // For nobody else: an image's set-user-ID programs must not be within other users' reach.
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&self.0).with_context(|| {
+            format!("make {} (set KEEL_ROOT to a folder of your own)", self.0.display())
+        })?;
         for part in ["containers", "names", "running"] {
             let folder = self.0.join(part);
-            fs::create_dir_all(&folder).with_context(|| {
-                format!("make {} (set KEEL_ROOT to a folder of your own)", folder.display())
-            })?;
+            private.create(&folder).with_context(|| format!("make {}", folder.display()))?;
         }
         Ok(self)
     }

@@ -27,7 +27,7 @@ use serde_json::Value;
 use veth_bridge::{Bridge, Network, Subnet};
 use xray::Facts;
 
-pub use container::{Container, State};
+pub use container::{Container, NotFound, State};
 pub use home::Home;
 pub use options::Options;
 pub use storage::Driver;

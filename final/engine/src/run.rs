@@ -64,6 +64,11 @@ impl Engine {
             "a port can't be published with --network {network} (it takes --network bridge)"
         );
         let Network::Container(other) = &network else { return Ok(network) };
+        ensure!(
+            !self.rootless,
+            "--network container takes root: each of an ordinary user's containers is in a user namespace \
+             of its own (in 'cargo workshop lab' they share one)"
+        );
         let other = self.container(other)?;
         match other.pid() {
             Some(pid) => Ok(Network::Container(pid.to_string())),
@@ -127,7 +132,8 @@ impl Engine {
     /// containers can have it.
     fn take_name(&self, wanted: Option<&str>, id: &str) -> Result<String> {
         let target = Path::new("../containers").join(id);
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             let name = wanted.map_or_else(|| names::invent(attempt), |name| Ok(name.to_owned()))?;
             match symlink(&target, self.home.name(&name)) {
                 Ok(()) => return Ok(name),
@@ -141,10 +147,9 @@ impl Engine {
                         short(&owner)
                     );
                 }
-                Err(_) => {}
+                Err(_) => attempt += 1,
             }
         }
-        unreachable!("some attempt hits a free name")
     }
 }
 
@@ -229,7 +234,7 @@ impl Claimed<'_> {
         let running = created.start()?;
         self.keep = !self.container.remove;
 
-        let ended = attach::attach(running, pipes, log)?;
+        let (ended, rest) = attach::attach(running, pipes, log)?;
         drop(wired);
         let (code, oom_killed) = (ended.exit.code, ended.oom_killed);
         let finished = Timestamp::now();
@@ -238,6 +243,7 @@ impl Claimed<'_> {
             // What counts for the caller is how the container ended.
             eprintln!("keel: {}", exit::sentence(&error));
         }
+        rest.write();
         Ok(ended)
     }
     // ANCHOR_END: start

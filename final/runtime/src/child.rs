@@ -156,9 +156,8 @@ impl Plan {
         for &(resource, soft, hard) in &self.rlimits {
             setrlimit(resource, soft, hard).with_context(|| format!("set {resource:?}"))?;
         }
-        if let Some(mask) = self.umask {
-            umask(Mode::from_bits_truncate(mask));
-        }
+        // The caller's own would decide over the container's files. This is runc's default.
+        umask(Mode::from_bits_truncate(self.umask.unwrap_or(0o022)));
         Ok(())
     }
 }
