@@ -27,7 +27,6 @@ pub(crate) struct Pipes {
     stderr: File,
 }
 
-// ANCHOR: pipes
 /// Makes the streams of a container: its ends and ours. Without `interactive` it reads nothing.
 ///
 /// Pipes, although it would be simpler to hand down our own streams: behind a descriptor there may be
@@ -48,7 +47,6 @@ pub(crate) fn pipes(interactive: bool) -> Result<(Stdio, Pipes)> {
     };
     Ok((theirs, ours))
 }
-// ANCHOR_END: pipes
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe().context("make a pipe")?;
@@ -61,7 +59,6 @@ fn without_waiting(end: OwnedFd) -> Result<File> {
     Ok(end.into())
 }
 
-// ANCHOR: attach
 /// Stays with the container until its first process has ended.
 ///
 /// What the process wrote before its end is passed on to the last byte: the result's second part
@@ -85,7 +82,6 @@ pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<(
     streams.drain();
     Ok((container.wait()?, Rest(streams)))
 }
-// ANCHOR_END: attach
 
 /// Output that has been read from a container and not been written yet.
 pub(crate) struct Rest(Streams);
@@ -135,7 +131,6 @@ impl Streams {
         }
     }
 
-    // ANCHOR: poll
     /// Waits until something can be done, and says what.
     fn wait(&self, container: &Started) -> Result<Ready> {
         let mut fds = vec![
@@ -162,7 +157,6 @@ impl Streams {
             copies: index.map(|index| index.is_some_and(ready)),
         })
     }
-    // ANCHOR_END: poll
 
     /// Moves each copy that is ready on by one read or write.
     fn step(&mut self, ready: &Ready) {

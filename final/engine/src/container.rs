@@ -51,7 +51,6 @@ pub struct Container {
     pub remove: bool,
 }
 
-// ANCHOR: state
 /// What has become of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
@@ -80,7 +79,6 @@ pub enum State {
         finished: Timestamp,
     },
 }
-// ANCHOR_END: state
 
 impl Container {
     /// The first process of a running container.

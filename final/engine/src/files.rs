@@ -20,7 +20,6 @@ pub(crate) enum Durability {
     Machine,
 }
 
-// ANCHOR: replace
 /// Replaces the file `path` by `bytes` in one step: a reader finds the old content or the new one,
 /// and a full disk leaves the old.
 ///
@@ -42,7 +41,6 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Resu
         .inspect_err(|_| drop(fs::remove_file(&new)))
         .with_context(|| format!("write {}", path.display()))
 }
-// ANCHOR_END: replace
 
 /// [`replace`] with `value` as JSON, indented, since people read these files.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize, how: Durability) -> Result<()> {
@@ -84,7 +82,6 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-// ANCHOR: lock
 /// A file that this process has locked. The kernel unlocks it when the process ends, however it
 /// does.
 ///
@@ -116,7 +113,6 @@ pub(crate) fn try_lock(path: &Path) -> Result<Option<Locked>> {
         }
     }
 }
-// ANCHOR_END: lock
 
 fn open(path: &Path) -> Result<File> {
     let mut options = File::options();

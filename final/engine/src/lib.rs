@@ -60,7 +60,6 @@ pub struct Containers {
 }
 
 impl Engine {
-    // ANCHOR: open
     /// Opens the state folder, and clears away what killed commands have left there.
     ///
     /// An ordinary user becomes root in a user namespace to change something: a container's files
@@ -80,7 +79,6 @@ impl Engine {
         }
         Ok(engine)
     }
-    // ANCHOR_END: open
 
     /// All containers.
     ///

@@ -24,7 +24,6 @@ use crate::home;
 const PATIENCE: u16 = 10_000;
 
 impl Engine {
-    // ANCHOR: repair
     /// Clears away what killed commands have left. Every command starts with this; as long as nothing
     /// was killed it is a look into one small folder.
     ///
@@ -68,7 +67,6 @@ impl Engine {
             }
         }
     }
-    // ANCHOR_END: repair
 
     /// Takes back what a dead container has outside of its folder.
     fn release(&self, id: &str, record: Option<&Container>) -> Result<()> {
@@ -115,7 +113,6 @@ impl Engine {
         files::remove_folder(&folder)
     }
 
-    // ANCHOR: remove
     /// Removes the container that `text` means; one that runs only with `force`, which kills it.
     ///
     /// # Errors
@@ -145,7 +142,6 @@ impl Engine {
         self.release(&id, record.as_ref())?;
         self.discard(&id, record.as_ref().map(|container| container.name.as_str()), mark)
     }
-    // ANCHOR_END: remove
 }
 
 /// Kills a process and waits until it has ended.

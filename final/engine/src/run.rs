@@ -24,7 +24,6 @@ use crate::spec::{self, Given, NetworkNamespace};
 use crate::storage::{Driver, Storage};
 
 impl Engine {
-    // ANCHOR: run
     /// Makes a container, runs it, and stays with it until it has ended.
     ///
     /// A container that never came to run its command leaves nothing behind; one that did stays, as
@@ -51,7 +50,6 @@ impl Engine {
         own.container.address = address;
         own.start(created, pipes, wired)
     }
-    // ANCHOR_END: run
 
     /// The network that is asked for, with a container's name replaced by its process's pid.
     fn network(&self, options: &Options) -> Result<Network> {
@@ -76,7 +74,6 @@ impl Engine {
         }
     }
 
-    // ANCHOR: claim
     /// Takes an id and a name for a new container, and makes its folder.
     ///
     /// The mark in `running/` comes first and goes last: whatever moment this process is killed at,
@@ -126,7 +123,6 @@ impl Engine {
         drop(lock);
         made.map(|()| claimed)
     }
-    // ANCHOR_END: claim
 
     /// Links a name to the container `id`. symlink(2) fails when the name is there: so no two
     /// containers can have it.
@@ -222,7 +218,6 @@ impl Claimed<'_> {
         Ok(wired)
     }
 
-    // ANCHOR: start
     /// Lets it run to its end.
     fn start(mut self, created: Created, pipes: Pipes, wired: Option<Attached>) -> Result<Ended> {
         let log = Log::create(&self.folder().join("log.json"))?;
@@ -246,7 +241,6 @@ impl Claimed<'_> {
         rest.write();
         Ok(ended)
     }
-    // ANCHOR_END: start
 
     /// Writes down how it ended, and lets go of it.
     fn finish(mut self) -> Result<()> {

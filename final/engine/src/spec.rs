@@ -33,7 +33,6 @@ pub(crate) enum NetworkNamespace {
     Of(Pid),
 }
 
-// ANCHOR: config
 /// The config of a container.
 ///
 /// # Errors
@@ -81,7 +80,6 @@ pub(crate) fn runtime_config(
         "linux": linux,
     }))
 }
-// ANCHOR_END: config
 
 /// The image's variables, under what was asked for.
 fn environment(options: &Options, image: &ImageConfiguration, hostname: &str) -> Vec<String> {

@@ -38,7 +38,6 @@ impl Driver {
         [Driver::Overlay, Driver::Vfs].into_iter().find(|driver| driver.name() == text.trim())
     }
 
-    // ANCHOR: choose
     /// The driver for new containers: what `KEEL_STORAGE` says; else what was found out when `home`
     /// was first used.
     ///
@@ -67,7 +66,6 @@ impl Driver {
         files::replace(&file, format!("{}\n", driver.name()).as_bytes(), Durability::Process)?;
         Ok(driver)
     }
-    // ANCHOR_END: choose
 }
 
 /// Tries to mount an overlay with its upper directory below `folder`, in a mount namespace that ends

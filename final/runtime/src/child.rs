@@ -39,7 +39,6 @@ pub(crate) struct Child<F> {
     pub(crate) mount_rootfs: F,
 }
 
-// ANCHOR: become
 impl<F: FnOnce() -> Result<()>> Child<F> {
     /// Becomes the container's command. The order is the point: each line needs a power or a view
     /// of the host that a later one takes away.
@@ -87,7 +86,6 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
         program.exec()
     }
 }
-// ANCHOR_END: become
 
 impl Stdio {
     fn adopt(&self) -> Result<()> {
@@ -117,7 +115,6 @@ impl Plan {
         Ok(())
     }
 
-    // ANCHOR: move-in
     /// [`mount_ns::pivot_into`] with the config's own lists.
     fn move_in(&self, has_cgroup: bool) -> Result<Root> {
         let root = Root::bind(&self.rootfs)?;
@@ -141,7 +138,6 @@ impl Plan {
         devices::own_null(&root)?;
         Ok(root)
     }
-    // ANCHOR_END: move-in
 
     /// What takes away comes last.
     fn seal(&self, root: &Root) -> Result<()> {

@@ -67,7 +67,6 @@ pub struct Ended {
     pub oom_killed: bool,
 }
 
-// ANCHOR: create
 /// Makes the container's process as `bundle` says, and holds it before its command.
 ///
 /// `mount_rootfs` runs in the container's own mount namespace, just before the rootfs becomes its
@@ -99,7 +98,6 @@ pub fn create(
     let held = pid_ns::spawn_into(birthplace, &born_with, || child.r#become(joined))?;
     Ok(Created { held, cgroup })
 }
-// ANCHOR_END: create
 
 /// The cgroup of that name. Without limits it is a wish (for accounting and a clean end), and a
 /// machine that grants none to this user is no obstacle; limits that can't hold are an error.

@@ -87,7 +87,6 @@ impl Plan {
     }
 }
 
-// ANCHOR: namespaces
 /// A namespace without a path is a new one; with a path, somebody else's; one that isn't listed is
 /// the caller's.
 fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<Joined>)> {
@@ -115,7 +114,6 @@ fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<Joined>)> {
     ensure!(!user, "config.json: user namespaces come with step 9 (start keel in one instead)");
     Ok((new, joined))
 }
-// ANCHOR_END: namespaces
 
 fn kind(typ: LinuxNamespaceType) -> Namespace {
     match typ {
@@ -165,7 +163,6 @@ fn cgroup_name(path: &Path) -> Result<String> {
     Ok(name)
 }
 
-// ANCHOR: limits
 /// The config counts in what cgroup version 1 has; see [`Limits`].
 fn limits(resources: &LinuxResources) -> Result<Limits> {
     // Zero or less is OCI's word for "no limit".
@@ -194,7 +191,6 @@ fn limits(resources: &LinuxResources) -> Result<Limits> {
         .map(|pids| positive(pids.limit()).map_or(Max::Unlimited, |n| Max::At(Count(n))));
     Ok(limits)
 }
-// ANCHOR_END: limits
 
 fn program(process: &Process) -> Result<Program> {
     let args = process.args().clone().unwrap_or_default();

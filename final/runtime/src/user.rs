@@ -45,7 +45,6 @@ impl Who {
     }
 }
 
-// ANCHOR: parent-death
 /// The parent, held in a way that no other process with the same pid can be taken for it.
 #[derive(Debug)]
 pub(crate) struct Parent(OwnedFd);
@@ -70,4 +69,3 @@ impl Parent {
         Ok(())
     }
 }
-// ANCHOR_END: parent-death
