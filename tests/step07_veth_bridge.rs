@@ -125,4 +125,65 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     )
     .needs(&[Nft]),
+    transcript(
+        "07-veth-bridge/before",
+        "
+        $ echo treasure > index.html
+        $ rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab
+        $ step06-overlayfs rootfs wget -q -O - http://127.0.0.1:8080/
+    ",
+    ),
+    transcript(
+        "07-veth-bridge/after",
+        "
+        $ echo treasure > index.html
+        $ rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab
+        $ step07-veth-bridge rootfs wget -q -O - http://127.0.0.1:8080/
+    ",
+    )
+    .needs(&[Nft]),
+    transcript(
+        "07-veth-bridge/listens-on-loopback",
+        "
+        $ mkfifo hold ready
+        $ step07-veth-bridge -p 8080:80 rootfs sh -c 'httpd -p 127.0.0.1:80 -h /etc; echo up; cat' < hold > ready &
+        $ exec 3> hold
+        $ read up < ready
+        $ rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/hostname
+    ",
+    )
+    .needs(&[Nft]),
+    transcript(
+        "07-veth-bridge/by-hand",
+        r#"
+        $ ip link add br0 type bridge
+        $ ip address add 10.9.0.1/24 dev br0
+        $ ip link set br0 up
+        $ mkfifo hold ready
+        $ unshare --net sh -c 'echo $$; cat' < hold > ready &
+        $ exec 3> hold
+        $ read pid < ready
+        $ ip link add cable type veth peer name eth0 netns $pid
+        $ ip link set cable master br0 up
+        $ inside="nsenter --net=/proc/$pid/ns/net"
+        $ $inside ip address add 10.9.0.2/24 dev eth0
+        $ $inside ip link set eth0 up
+        $ $inside ip route add default via 10.9.0.1
+        $ $inside rootfs/bin/busybox ping -c 1 10.9.0.1 | grep received
+    "#,
+    ),
+    transcript(
+        "07-veth-bridge/island",
+        "
+        $ unshare --net ip -br link
+        $ unshare --net rootfs/bin/busybox ping -c 1 127.0.0.1
+    ",
+    ),
+    transcript(
+        "07-veth-bridge/own",
+        "
+        $ xray --normal -- step07-veth-bridge rootfs cat | grep -E 'own:|link|route'
+    ",
+    )
+    .needs(&[Nft]),
 ];

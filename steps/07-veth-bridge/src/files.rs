@@ -70,7 +70,6 @@ impl Files {
         NAMES.iter().map(volume).collect()
     }
 
-    // ANCHOR: fill
     /// Fills them in for a container of this name, in this network, with this address.
     ///
     /// # Errors
@@ -89,7 +88,6 @@ impl Files {
             }
         }
     }
-    // ANCHOR_END: fill
 
     fn put(&self, name: &str, content: &str) -> Result<()> {
         let path = self.folder.join(name);
@@ -118,7 +116,6 @@ pub fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
 /// itself, at 127.0.0.53.
 const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
-// ANCHOR: resolv-conf
 /// /etc/resolv.conf for a container on a bridge, from the host's own and systemd-resolved's. See
 /// resolv.conf(5).
 ///
@@ -139,7 +136,6 @@ pub fn resolv_conf(of_host: &str, of_resolved: &str) -> String {
     }
     lines.join("\n") + "\n"
 }
-// ANCHOR_END: resolv-conf
 
 fn nameserver(line: &str) -> Option<IpAddr> {
     let mut words = line.split_whitespace();

@@ -33,14 +33,12 @@ pub struct Lease {
 }
 
 impl Lease {
-    // ANCHOR: is-alive
     /// Whether the owner still lives, or nobody can tell from here.
     pub fn is_alive(&self) -> bool {
         let pid = Pid::from_raw(self.pid);
         let is_foreign = Namespace::Pid.inode(Pid::this()).ok() != Some(self.pid_namespace);
         is_foreign || start_time(pid).ok() == Some(self.started)
     }
-    // ANCHOR_END: is-alive
 }
 
 /// The lease file's content.
@@ -61,7 +59,6 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    // ANCHOR: open
     /// Opens the lease file `name` in `folder` and waits until nobody else has it.
     ///
     /// The lock is on the folder: the file itself is replaced by every change, and a lock on a file
@@ -76,14 +73,12 @@ impl Book {
         let page = read(&path)?;
         Ok(Book { path, page, _lock: lock })
     }
-    // ANCHOR_END: open
 
     /// All leases.
     pub fn leases(&self) -> &[Lease] {
         &self.page.leases
     }
 
-    // ANCHOR: lease
     /// Gives the process `pid` of the container `owner` an address, and writes it down.
     pub fn lease(
         &mut self,
@@ -113,7 +108,6 @@ impl Book {
         self.save()?;
         Ok(address)
     }
-    // ANCHOR_END: lease
 
     /// Ends the leases that `which` picks.
     pub fn end(&mut self, which: impl Fn(&Lease) -> bool) -> Result<()> {
@@ -121,7 +115,6 @@ impl Book {
         self.save()
     }
 
-    // ANCHOR: save
     /// Replaces the file in one step: a reader, or the next run after a crash, finds either the old
     /// state or the new one. See rename(2).
     ///
@@ -135,7 +128,6 @@ impl Book {
         }
         written.with_context(|| format!("write {}", self.path.display()))
     }
-    // ANCHOR_END: save
 }
 
 fn read(path: &Path) -> Result<Page> {

@@ -150,7 +150,6 @@ impl Bridge {
     }
     // ANCHOR_END: attach
 
-    // ANCHOR: ready
     /// Sees to it that rules and bridge are there. Returns the bridge's index, and whether its
     /// containers can reach the world.
     ///
@@ -184,7 +183,6 @@ impl Bridge {
         }
         Ok((found.index, nat))
     }
-    // ANCHOR_END: ready
 
     /// A subnet that the host reaches elsewhere would be cut off from it.
     fn require_free_subnet(&self) -> Result<()> {
@@ -203,7 +201,6 @@ impl Bridge {
         }
     }
 
-    // ANCHOR: repair
     /// Takes back what dead containers have left: leases and published ports. [`Bridge::attach`]
     /// starts with it.
     ///
@@ -236,7 +233,6 @@ impl Bridge {
         }
         if ended.is_empty() { Ok(()) } else { book.end(|lease| ended.contains(lease)) }
     }
-    // ANCHOR_END: repair
 
     /// Takes the whole network away: bridge, rules and leases. Containers in it are cut off.
     ///

@@ -36,14 +36,12 @@ pub(crate) struct Found {
     pub mac: Option<Vec<u8>>,
 }
 
-// ANCHOR: mac
 /// The hardware address that goes with an IP address, as in Docker's networks. When an address finds
 /// a new owner, what its neighbours remember about it stays right. The 2 in front says that it
 /// belongs to no manufacturer.
 pub(crate) fn mac(address: Ipv4Addr) -> Vec<u8> {
     [&[0x02, 0x42], &address.octets()[..]].concat()
 }
-// ANCHOR_END: mac
 
 /// The name of the cable's end on the host. A device's name has at most 15 bytes.
 pub(crate) fn cable_name(owner: &str) -> String {
@@ -160,7 +158,6 @@ pub(crate) fn configure(netlink: &mut Netlink, address: Ipv4Addr, subnet: &Subne
 }
 // ANCHOR_END: configure
 
-// ANCHOR: wait
 /// Waits until packets can flow from `cable` to `bridge`.
 ///
 /// The kernel tells a bridge a moment later, in the background, that a port is ready, and the rest of
@@ -178,7 +175,6 @@ pub(crate) fn wait_until_up(netlink: &mut Netlink, cable: &str, bridge: &str) ->
         thread::sleep(Duration::from_micros(100));
     }
 }
-// ANCHOR_END: wait
 
 /// Brings the loopback device up: 127.0.0.1 and ::1 come with it.
 pub(crate) fn loopback_up(netlink: &mut Netlink) -> Result<()> {

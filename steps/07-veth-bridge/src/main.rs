@@ -14,7 +14,6 @@ use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 use veth_bridge::files::Files;
 use veth_bridge::{Bridge, Network, Port};
 
-// ANCHOR: args
 /// Run a command in its own network.
 ///
 /// Still the host's: its users.
@@ -52,9 +51,7 @@ struct Args {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
-// ANCHOR: main
 fn main() -> ExitCode {
     chroot::exit::report(container(chroot::exit::parse()))
 }
@@ -72,6 +69,7 @@ fn container(args: Args) -> Result<ExitCode> {
     let files = Files::temporary()?; // /etc/hosts, /etc/hostname, /etc/resolv.conf
     view.volumes.splice(..0, files.volumes());
 
+    // ANCHOR: main
     let namespaces: Vec<_> =
         [Uts, Ipc, Pid, Mount].into_iter().chain(network.namespace()).collect();
     let birthplace = cgroup.birthplace()?;
@@ -102,6 +100,7 @@ fn container(args: Args) -> Result<ExitCode> {
     }
     files.fill(&hostname, &network, attached.as_ref().map(|attached| attached.address))?;
     let exit = container.release()?.wait()?;
+    // ANCHOR_END: main
 
     if let (Some(overlay), true) = (kept, diff) {
         for change in overlayfs::changes(&overlay.lowers, &overlay.upper)? {
@@ -110,4 +109,3 @@ fn container(args: Args) -> Result<ExitCode> {
     }
     Ok(exit.into())
 }
-// ANCHOR_END: main

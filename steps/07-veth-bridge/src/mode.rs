@@ -9,7 +9,6 @@ use unshare::Namespace;
 
 use crate::{Attached, Bridge, NetNs, Port, loopback_up};
 
-// ANCHOR: network
 /// Which network a container is in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Network {
@@ -69,7 +68,6 @@ impl Network {
         }
     }
 }
-// ANCHOR_END: network
 
 impl FromStr for Network {
     type Err = Error;

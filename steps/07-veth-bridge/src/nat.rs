@@ -21,7 +21,6 @@ use crate::{Port, Subnet};
 /// The rules for the bridge `keel0` with the subnet 10.77.0.0/16.
 const RULES: &str = include_str!("rules.nft");
 
-// ANCHOR: load
 /// Loads the rules, with the published ports of `leases`, in one transaction. It works whatever was
 /// there before, so it is also the repair.
 pub(crate) fn load(bridge: &str, subnet: &Subnet, leases: &[Lease]) -> Result<()> {
@@ -58,7 +57,6 @@ fn key(port: &Port) -> String {
         if port.address.is_unspecified() { "0.0.0.0/0".into() } else { port.address.to_string() };
     format!("{address} . {} . {}", port.protocol, port.host)
 }
-// ANCHOR_END: load
 
 /// Takes the whole table away, if it is there.
 pub(crate) fn unload(bridge: &str) -> Result<()> {
@@ -102,7 +100,6 @@ fn nft(script: &str) -> Result<()> {
     })
 }
 
-// ANCHOR: is-loaded
 /// Whether the kernel has the bridge's table: one question by netlink, a thousandth of what starting
 /// `nft` costs. A firewall that was reloaded has thrown it away.
 pub(crate) fn is_loaded(bridge: &str) -> bool {
@@ -112,7 +109,6 @@ pub(crate) fn is_loaded(bridge: &str) -> bool {
     };
     ask().is_ok()
 }
-// ANCHOR_END: is-loaded
 
 /// From linux/netfilter/nf_tables.h; libc doesn't have it.
 const NFTA_TABLE_NAME: u16 = 1;

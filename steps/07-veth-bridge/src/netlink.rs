@@ -70,7 +70,6 @@ impl Netlink {
         Ok(Netlink { socket, sequence: 0 })
     }
 
-    // ANCHOR: ask
     /// Sends all `requests` as one datagram and returns the answers. Each request is carried out
     /// whatever became of those before it; the first error is the one that returns.
     pub fn ask<M>(&mut self, requests: Vec<Request<M>>) -> Result<Vec<M>>
@@ -117,7 +116,6 @@ impl Netlink {
         }
         failed.map_or(Ok(answers), Err)
     }
-    // ANCHOR_END: ask
 
     /// The messages of the next datagram.
     fn receive<M: NetlinkDeserializable>(&mut self) -> Result<Vec<NetlinkMessage<M>>> {

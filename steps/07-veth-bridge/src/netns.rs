@@ -23,7 +23,6 @@ impl NetNs {
         File::open(&path).map(NetNs).with_context(|| format!("open {path}"))
     }
 
-    // ANCHOR: enter
     /// Moves the calling thread into this namespace. What it had open before stays where it was: a
     /// socket belongs for life to the namespace in which it was made.
     ///
@@ -32,7 +31,6 @@ impl NetNs {
     pub fn enter(&self) -> Result<()> {
         setns(&self.0, CloneFlags::CLONE_NEWNET).context("enter the network namespace")
     }
-    // ANCHOR_END: enter
 
     // ANCHOR: within
     /// Does some work inside this namespace and comes back with its outcome.

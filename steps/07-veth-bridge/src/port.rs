@@ -42,7 +42,6 @@ impl Port {
     }
 }
 
-// ANCHOR: reserve
 /// Takes `ports` for a container, or fails when one of them is `taken`, or in use by the host.
 ///
 /// Each is held by a socket that nobody ever reads: the packets are turned off to the container
@@ -79,7 +78,6 @@ impl Port {
         })
     }
 }
-// ANCHOR_END: reserve
 
 /// A port that is ours as long as this value lives.
 #[derive(Debug)]
