@@ -39,8 +39,8 @@ struct Attack {
     succeeded: &'static str,
 }
 
-/// Makes /proc visible in containers that have none of their own.
-const ATTACKS: [Attack; 13] = [
+/// In containers without a /proc the attacker mounts one: root inside may.
+const ATTACKS: [Attack; 15] = [
     Attack {
         name: "read a host file by its path",
         prepare: "echo treasure > /lab/secret",
@@ -61,7 +61,7 @@ const ATTACKS: [Attack; 13] = [
     },
     Attack {
         name: "rename the host",
-        prepare: "",
+        prepare: ":",
         attack: "hostname evil",
         succeeded: "[ $(hostname) = evil ]",
     },
@@ -75,7 +75,10 @@ const ATTACKS: [Attack; 13] = [
         name: "kill a host process",
         prepare: "sleep 1000 & victim=$!; echo $victim > rootfs/victim",
         attack: "kill -9 $(cat /victim || cat /lab/rootfs/victim)",
-        succeeded: "wait $victim; [ $? = 137 ]",
+        succeeded: "for i in $(seq 100); do
+                        [ \"$(cut -d ' ' -f 3 /proc/$victim/stat)\" = S ] || break
+                    done
+                    [ $i != 100 ]",
     },
     Attack {
         name: "climb out of the root directory",
@@ -86,40 +89,54 @@ const ATTACKS: [Attack; 13] = [
     },
     Attack {
         name: "mount something on the host",
-        prepare: "",
+        prepare: ":",
         attack: "mkdir /tmp/leak; mount -t tmpfs leak /tmp/leak; cat; true",
         succeeded: "grep -q '^leak ' /proc/mounts",
     },
     Attack {
         name: "write a kernel setting",
-        prepare: "",
+        prepare: ":",
         attack: "[ -e /proc/self ] || mount -t proc proc /proc
                  echo 1 > /proc/sys/net/ipv4/ip_forward && echo written",
         succeeded: "grep -q written loot",
     },
     Attack {
         name: "fork without end",
-        prepare: "",
+        prepare: ":",
         attack: "for i in $(seq 100); do sleep 3 & done && echo all started",
         succeeded: "grep -q 'all started' loot",
     },
     Attack {
         name: "eat all memory",
-        prepare: "",
-        attack: "yes | head -c 200000000 | tail -c 150000000 | wc -c",
-        succeeded: "grep -q 150000000 loot",
+        prepare: ":",
+        attack: r#"awk 'BEGIN { s = "x"; while (length(s) < 100000000) s = s s; print "eaten" }'"#,
+        succeeded: "grep -q eaten loot",
     },
     Attack {
         name: "leave a file for the next container",
-        prepare: "",
-        attack: "echo treasure > /etc/evil",
-        succeeded: "$target sh -c 'cat /etc/evil' 2>&1 | grep -q treasure",
+        prepare: ":",
+        attack: "echo treasure > /tmp/evil",
+        succeeded: "$target sh -c 'cat /tmp/evil' 2>&1 | grep -q treasure",
     },
     Attack {
         name: "reach a service on the host's loopback",
         prepare: "echo treasure > index.html; rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab",
         attack: "wget -q -O - http://127.0.0.1:8080/index.html",
         succeeded: "grep -q treasure loot",
+    },
+    Attack {
+        name: "make what is read-only writable again",
+        prepare: ":",
+        attack: "[ -e /proc/self ] || mount -t proc proc /proc
+                 mount -o remount,bind,rw /proc/sys/net || mount -o remount,bind,rw /proc/sys
+                 echo 1 > /proc/sys/net/ipv4/ip_forward && echo written",
+        succeeded: "grep -q written loot",
+    },
+    Attack {
+        name: "make a user namespace",
+        prepare: ":",
+        attack: "unshare --user true && echo reached",
+        succeeded: "grep -q reached loot",
     },
 ];
 

@@ -122,4 +122,69 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     )
     .needs(&[Nft]),
+    transcript(
+        "08-image-layers/before",
+        "
+        $ sed -i s/root/toor/ rootfs/etc/passwd
+        $ step07-veth-bridge --network none rootfs whoami
+    ",
+    ),
+    transcript(
+        "08-image-layers/by-hand",
+        r#"
+        $ step08-image-layers import rootfs busybox > /dev/null
+        $ cd store
+        $ ls
+        $ blob() { echo blobs/sha256/$(grep -o 'sha256:[0-9a-f]*' $1 | sed -n "s/sha256:// ; $2 p"); }
+        $ manifest=$(blob index.json 1)
+        $ tr ',' '\n' < $manifest | grep -e mediaType -e digest
+        $ config=$(blob $manifest 1)
+        $ tr ',' '\n' < $config | grep -e Env -e Cmd -e diff_ids
+        $ layer=$(blob $manifest 2)
+        $ sha256sum < $layer | grep -q ^${layer#blobs/sha256/} && echo the name is the digest
+        $ gzip -dc $layer | sha256sum | cut -c 1-64 | grep -q -f - $config && echo the config has the digest of the tar archive inside
+        $ tar -tf $layer | head -3
+    "#,
+    ),
+    transcript(
+        "08-image-layers/link-out",
+        r#"
+        $ mkdir evil
+        $ ln -s /lab evil/link
+        $ tar -C evil -cf layer.tar link
+        $ echo treasure > pwned
+        $ tar --transform s,^,link/, -rf layer.tar pwned
+        $ rm pwned
+        $ tar -tf layer.tar
+        $ id=$(sha256sum < layer.tar | cut -c 1-64)
+        $ echo '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:'$id'"]}}' > config.json
+        $ echo '[{"Config":"config.json","RepoTags":["evil:latest"],"Layers":["layer.tar"]}]' > manifest.json
+        $ tar -cf evil.tar manifest.json config.json layer.tar
+        $ step08-image-layers load evil.tar
+        $ ls pwned
+        $ cd store/layers/*
+        $ find . -name pwned
+    "#,
+    ),
+    transcript(
+        "08-image-layers/shared-layer",
+        "
+        $ step08-image-layers import rootfs busybox > /dev/null
+        $ for name in one two; do
+        >     step08-image-layers run --network none --upper $name busybox touch /$name
+        >     step08-image-layers commit $name busybox busybox:$name > /dev/null
+        > done
+        $ ls store/layers | wc -l
+        $ ls store/blobs/sha256 | wc -l
+    ",
+    ),
+    transcript(
+        "08-image-layers/own",
+        "
+        $ step08-image-layers import rootfs busybox > /dev/null
+        $ step08-image-layers run --network none --upper mine busybox touch /new
+        $ step08-image-layers commit mine busybox busybox:new > /dev/null
+        $ xray --normal -- step08-image-layers run --network none busybox:new cat | grep 'root filesystem'
+    ",
+    ),
 ];

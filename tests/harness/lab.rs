@@ -15,7 +15,7 @@ use workshop::prepare;
 use super::redact::redact;
 
 /// A transcript that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Builds the binaries and makes the root filesystem.
 pub(crate) fn prepare() -> Result<()> {

@@ -65,8 +65,8 @@ const STOPS: [Stop; 9] = [
         title: "Step 7: veth and bridge",
         new: "an own network: a cable to a bridge, an address, a way out",
         lines: &[
-            "step07-veth-bridge rootfs ip -brief address",
-            "step07-veth-bridge rootfs ping -c 1 -q 10.88.0.1",
+            "step07-veth-bridge rootfs ip address show eth0",
+            "step07-veth-bridge rootfs ping -c 1 -q 10.77.0.1",
             "xray --own -- step07-veth-bridge rootfs cat",
         ],
     },
