@@ -62,7 +62,6 @@ pub struct Layer {
 }
 
 impl Layer {
-    // ANCHOR: read
     /// Reads a layer through, without writing anything: a damaged layer, one that is over the
     /// limits and one with entries of unknown types are found here.
     pub fn read(file: &Path, limits: Limits) -> Result<Layer> {
@@ -74,7 +73,6 @@ impl Layer {
         let (_, diff_id) = entries.finish()?.into_inner().finish();
         Ok(Layer { file: file.into(), limits, whiteouts, diff_id })
     }
-    // ANCHOR_END: read
 
     // ANCHOR: apply
     /// Applies the layer to a folder: first all that it deletes, then all that it brings.
@@ -109,7 +107,6 @@ pub fn apply(layer: &Path, folder: &Path, limits: Limits) -> Result<Skipped> {
     Layer::read(layer, limits)?.apply(Root::flat(folder)?)
 }
 
-// ANCHOR: put
 /// Makes one file. Whatever has its name gives way, so nothing is ever written *through* a link.
 fn put(root: &mut Root, entries: &mut Entries<impl Read>, entry: &Entry) -> Result<()> {
     let meta = Meta {
@@ -147,7 +144,6 @@ fn put(root: &mut Root, entries: &mut Entries<impl Read>, entry: &Entry) -> Resu
     };
     if made { root.dress(&place, &meta) } else { Ok(()) }
 }
-// ANCHOR_END: put
 
 type Reader = BufReader<Hashing<Box<dyn Read>>>;
 

@@ -82,7 +82,6 @@ impl<'s> Change<'s> {
         self.tmp.join(self.count.to_string())
     }
 
-    // ANCHOR: stage
     /// Copies content into the store's temporary folder, hashing it on the way.
     pub fn stage(&mut self, reader: impl Read) -> Result<Staged> {
         let mut reader = Hashing::new(reader);
@@ -117,7 +116,6 @@ impl<'s> Change<'s> {
         fs::hard_link(&staged.path, &link).with_context(doing)?;
         fs::rename(&link, &blob).with_context(doing)
     }
-    // ANCHOR_END: stage
 
     /// Keeps a JSON file. The same value gives the same bytes, and so the same digest.
     pub fn keep_json(
@@ -203,7 +201,6 @@ impl<'s> Change<'s> {
             .retain(|image| name_of(image).is_some() || seen.insert(image.digest().to_string()));
     }
 
-    // ANCHOR: finish
     /// Makes the change count: from the rename of the index on, it has happened.
     pub fn finish(mut self) -> Result<()> {
         for folder in [self.files.blobs(), self.files.layers()] {
@@ -215,7 +212,6 @@ impl<'s> Change<'s> {
         self.finished = true;
         undo(self.files) // what the new index doesn't lead to any more
     }
-    // ANCHOR_END: finish
 }
 
 impl Drop for Change<'_> {
@@ -276,7 +272,6 @@ fn undo(files: &Files) -> Result<()> {
         .context("empty the image store's tmp")
 }
 
-// ANCHOR: garbage
 /// Removes every blob and layer to which the index doesn't lead. Whoever calls it holds the lock.
 fn collect_garbage(files: &Files) -> Result<()> {
     let (mut blobs, mut used) = (HashSet::new(), HashSet::new());
@@ -306,4 +301,3 @@ fn remove_others(folder: &Path, used: &HashSet<String>, files: &Files) -> Result
     }
     Ok(())
 }
-// ANCHOR_END: garbage

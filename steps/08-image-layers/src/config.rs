@@ -10,7 +10,6 @@ use rustix::io::Errno;
 use crate::root::{OrIo, open_folder};
 use crate::user::User;
 
-// ANCHOR: command
 /// The command line: the entrypoint, and behind it the arguments. Without arguments of the user's own,
 /// the image's `cmd` stands in for them; with an entrypoint of his own, it doesn't.
 ///
@@ -37,7 +36,6 @@ pub fn command(
     }
     Ok(command)
 }
-// ANCHOR_END: command
 
 /// The environment: [`variables`], the caller's terminal type, and the user's home folder.
 pub fn environment(image: &ImageConfiguration, user: &User, extra: &[String]) -> Vec<String> {

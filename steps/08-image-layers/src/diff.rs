@@ -86,7 +86,6 @@ impl<W: Write> Writer<W> {
         Ok(self.tar.append_data(&mut header, "./", io::empty())?)
     }
 
-    // ANCHOR: file
     /// One file, as it is now. A container may still run, and turn a folder on the way into a link
     /// to the host's /etc: the kernel is made to refuse that.
     fn file(&mut self, path: &Path) -> Result<()> {
@@ -128,7 +127,6 @@ impl<W: Write> Writer<W> {
         };
         Ok(self.tar.append_data(&mut header, path, io::empty())?)
     }
-    // ANCHOR_END: file
 
     fn content(&mut self, path: &Path, file: File) -> Result<()> {
         let meta = file.metadata()?;

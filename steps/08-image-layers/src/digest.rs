@@ -73,7 +73,6 @@ impl fmt::Display for Digest {
     }
 }
 
-// ANCHOR: hashing
 /// Hashes and counts what passes through it, in either direction.
 pub struct Hashing<T> {
     inner: T,
@@ -110,7 +109,6 @@ impl<R: Read> Read for Hashing<R> {
         Ok(count)
     }
 }
-// ANCHOR_END: hashing
 
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

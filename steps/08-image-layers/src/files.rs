@@ -129,7 +129,6 @@ pub(crate) fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
     descriptor.digest().as_ref().parse()
 }
 
-// ANCHOR: replace
 /// Replaces a file so that after a crash there is either the old one or the new one, and whole.
 fn replace(path: &Path, content: &[u8], tmp: &Path) -> Result<()> {
     let write = || -> std::io::Result<()> {
@@ -141,4 +140,3 @@ fn replace(path: &Path, content: &[u8], tmp: &Path) -> Result<()> {
     };
     write().with_context(|| format!("write {}", path.display()))
 }
-// ANCHOR_END: replace

@@ -267,7 +267,6 @@ impl Store {
         commit().context("commit")
     }
 
-    // ANCHOR: find
     /// Finds an image by name (`busybox`, `busybox:1.36`) or by id, of which the start is enough.
     ///
     /// # Errors
@@ -298,7 +297,6 @@ impl Store {
             manifest,
         })
     }
-    // ANCHOR_END: find
 
     /// All images, the newest first. One with two names is listed twice.
     pub fn images(&self) -> Result<Vec<Summary>> {

@@ -18,7 +18,6 @@ use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 use veth_bridge::files::Files;
 use veth_bridge::{Bridge, Network, Port};
 
-// ANCHOR: args
 /// Run a command on the layers of an image.
 ///
 /// Still the host's: its users.
@@ -81,13 +80,12 @@ struct Run {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
-// ANCHOR_END: args
 
-// ANCHOR: main
 fn main() -> ExitCode {
     chroot::exit::report(step(chroot::exit::parse()))
 }
 
+// ANCHOR: main
 fn step(Step { store, command }: Step) -> Result<ExitCode> {
     let store = Store::open(&store)?;
     let mut out = stdout();
@@ -114,6 +112,7 @@ fn step(Step { store, command }: Step) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+// ANCHOR_END: main
 
 fn find(store: &Store, image: &str) -> Result<Image> {
     store.find(image).map_err(|error| match error.downcast_ref::<NotFound>() {
@@ -170,4 +169,3 @@ fn container(image: Image, run: Run) -> Result<ExitCode> {
     files.fill(&hostname, &network, attached.as_ref().map(|attached| attached.address))?;
     Ok(container.release()?.wait()?.into())
 }
-// ANCHOR_END: main

@@ -162,7 +162,6 @@ impl Root {
         Ok(root)
     }
 
-    // ANCHOR: place
     /// Where `path` leads. Missing folders on the way are made; a file on the way gives way to one.
     pub fn place(&mut self, path: &Path) -> Result<Place> {
         let (parent, name) = split(path)?;
@@ -229,7 +228,6 @@ impl Root {
         self.last = Some((path.into(), folder.clone()));
         Ok(Some(folder))
     }
-    // ANCHOR_END: place
 
     /// Whether two places are one.
     pub fn is_same(&self, one: &Place, other: &Place) -> bool {
@@ -451,7 +449,6 @@ impl Meta {
         })
     }
 
-    // ANCHOR: meta
     /// Gives all this to a file. The order matters: chown(2) clears setuid and setgid bits and
     /// the file's capabilities, so the owner comes first.
     fn apply(&self, file: &OwnedFd) -> Result<Skipped> {
@@ -489,7 +486,6 @@ impl Meta {
         }
         Ok(skipped)
     }
-    // ANCHOR_END: meta
 }
 
 /// Whether an attribute steers overlayfs. A layer that brings its own could make the kernel show

@@ -32,7 +32,6 @@ pub struct User {
 }
 
 impl User {
-    // ANCHOR: resolve
     /// Reads `USER[:GROUP]`, each a name or a number, against the rootfs; as Docker does.
     ///
     /// No user means root. A number needs no entry in the files. With a group, the user has that group
@@ -83,7 +82,6 @@ impl User {
         }
         Ok(found)
     }
-    // ANCHOR_END: resolve
 
     /// Makes the calling process this user. The groups come first: who isn't root any more may
     /// not change them. See credentials(7).
