@@ -16,6 +16,8 @@ mod step06_overlayfs;
 mod step07_veth_bridge;
 mod step08_image_layers;
 
+mod workshop;
+
 use std::process::ExitCode;
 
 use harness::Test;
@@ -37,6 +39,7 @@ fn all() -> Vec<Test> {
         step08_image_layers::TESTS,
         attacks::TESTS,
         book::TESTS,
+        workshop::TESTS,
     ]
     .concat()
 }

@@ -54,7 +54,7 @@ pub(crate) fn expect_no_cgroup_left() -> Result<(), Failed> {
 }
 
 /// Every cgroup of the host, by its folder.
-fn cgroups() -> Vec<String> {
+pub(crate) fn cgroups() -> Vec<String> {
     let mut found = Vec::new();
     walk(Path::new("/sys/fs/cgroup"), &mut found);
     found.sort();

@@ -25,6 +25,7 @@ const RULES: &[(&str, &str)] = &[
     // An image's size depends on the busybox in it.
     (r"\b\d+(\.\d+)?[kMG]B\b", "<size>"),
     (r"(round-trip min/avg/max) = \S+ ms", "$1 = <time>"),
+    (r"(Less than a|\d+) seconds? ago( {2,})?", "<ago>$2"),
     // How much a container used, and how long something took.
     (r"\bmemory \S+ \S+ \(peak \S+ \S+", "memory <used> (peak <used>"),
     (r"\bpids 0 \(peak \d+", "pids 0 (peak <n>"),

@@ -83,7 +83,7 @@ const STOPS: [Stop; 9] = [
         new: "the engine: all of the above behind the commands that you know",
         lines: &[
             "keel import rootfs busybox",
-            "keel run --name first --memory 64m busybox sh -c 'echo Hello from keel; hostname'",
+            "keel run --name first --memory 64m busybox sh -c 'echo Hello from keel; touch /new'",
             "keel ps -a",
             "keel diff first",
             "xray --own -- keel run -i --rm busybox cat",
