@@ -5,6 +5,7 @@
 
 mod attacks;
 mod book;
+mod engine_walk;
 mod harness;
 
 mod step01_chroot;
@@ -37,6 +38,7 @@ fn all() -> Vec<Test> {
         step06_overlayfs::TESTS,
         step07_veth_bridge::TESTS,
         step08_image_layers::TESTS,
+        engine_walk::TESTS,
         attacks::TESTS,
         book::TESTS,
         workshop::TESTS,

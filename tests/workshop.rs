@@ -57,7 +57,9 @@ fn exit_codes() {
 fn ends_without_trace(end: impl Fn(Pid) -> nix::Result<()>) {
     let (mut lab, mut output) = open_lab();
     let pid = Pid::from_raw(lab.id() as i32);
-    assert_eq!(read_line(&mut output), "ready");
+    let mut ready = [0; 6];
+    output.read_exact(&mut ready).unwrap();
+    assert_eq!(&ready, b"ready\n");
 
     end(pid).unwrap();
     // Every process of the lab's has the pipe open, the janitor too: it ends when all are gone.
@@ -73,11 +75,6 @@ fn open_lab() -> (Child, PipeReader) {
     let mut command = workshop(&["lab", "--no-build", "sh", "-c", "echo ready; exec sleep 1000"]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer).process_group(0);
     (command.spawn().unwrap(), reader)
-}
-
-fn read_line(output: &mut impl Read) -> String {
-    let bytes = output.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n');
-    String::from_utf8(bytes.collect()).unwrap()
 }
 
 /// The lab's PID 1: the child that isn't the janitor.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, Pid, access};
+use pid_ns::start_time;
 use serde::{Deserialize, Serialize};
 use unshare::Namespace;
 
@@ -141,18 +142,6 @@ fn read(path: &Path) -> Result<Page> {
     serde_json::from_slice(&text).with_context(|| {
         format!("read {} (when no container runs, it can be deleted)", path.display())
     })
-}
-
-/// When `pid` started, in clock ticks since boot.
-fn start_time(pid: Pid) -> Result<u64> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    // The second field is the program's name in parentheses, and may contain both blanks and
-    // parentheses. What follows the last of them starts with field 3.
-    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
-    fields
-        .and_then(|mut fields| fields.nth(22 - 3)?.parse().ok())
-        .with_context(|| format!("read {path}: no start time"))
 }
 
 /// Where leases are kept, unless an engine has its own place.
