@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -45,14 +45,13 @@ impl Program {
 
         let args = c_strings(&self.args)?;
         let env = c_strings(&self.env)?;
-        // Like execvp(3): a file that may not be executed is remembered, and the search goes on.
-        let mut failure = Errno::ENOENT;
+        // Like execvp(3): what is there but can't be executed is remembered, and the search goes on.
+        let mut failure = None;
         for path in self.candidates() {
-            let path = CString::new(path).context("command")?;
-            let Err(errno) = execve(&path, &args, &env);
-            match errno {
-                Errno::ENOENT | Errno::ENOTDIR => {}
-                other => failure = other,
+            let file = CString::new(path.as_str()).context("command")?;
+            let Err(errno) = execve(&file, &args, &env);
+            if Path::new(&path).exists() {
+                failure = Some(errno);
             }
         }
         Err(self.explain(failure).into())
@@ -77,24 +76,19 @@ impl Program {
             .collect()
     }
 
-    fn explain(&self, errno: Errno) -> Coded {
+    /// Why there was no exec: `failure` is that of a file which is there.
+    fn explain(&self, failure: Option<Errno>) -> Coded {
         let command = self.args.first().map_or("", String::as_str);
-        match errno {
-            Errno::ENOENT if command.contains('/') && std::path::Path::new(command).exists() => {
-                let message = format!(
-                    "{command}: its interpreter (#! line or dynamic linker) is not in the container"
-                );
-                Coded { code: NOT_FOUND, message }
-            }
-            Errno::ENOENT => {
-                let message = format!("{command}: no such command in the container");
-                Coded { code: NOT_FOUND, message }
-            }
-            errno => {
-                let message = format!("{command}: cannot be executed: {}", errno.desc());
-                Coded { code: NOT_EXECUTABLE, message }
-            }
-        }
+        let (code, why) = match failure {
+            None => (NOT_FOUND, "no such command in the container".to_owned()),
+            // execve(2): also when the file's #! interpreter or its dynamic linker is missing.
+            Some(Errno::ENOENT) => (
+                NOT_FOUND,
+                "its interpreter (#! line or dynamic linker) is not in the container".to_owned(),
+            ),
+            Some(errno) => (NOT_EXECUTABLE, format!("cannot be executed: {}", errno.desc())),
+        };
+        Coded { code, message: format!("{command}: {why}") }
     }
 }
 

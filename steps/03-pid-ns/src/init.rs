@@ -46,6 +46,9 @@ pub fn become_init() -> Result<()> {
     }
 }
 
+// ANCHOR_END: become-init
+
+// ANCHOR: supervise
 /// Init's loop. Returns when `child` has ended.
 fn supervise(signals: &SignalFd, child: Pid) -> Result<Exit> {
     loop {
@@ -73,7 +76,7 @@ fn reap(child: Pid) -> Result<Option<Exit>> {
         }
     }
 }
-// ANCHOR_END: become-init
+// ANCHOR_END: supervise
 
 fn read(signals: &SignalFd) -> Result<Option<siginfo>> {
     match signals.read_signal() {

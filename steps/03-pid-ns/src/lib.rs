@@ -94,6 +94,9 @@ pub fn spawn_into(
     }
 }
 
+// ANCHOR_END: spawn
+
+// ANCHOR: run-child
 /// The child's whole life until its exec. Returns only when that failed, with the exit code.
 fn run_child(
     mut gate: PipeReader,
@@ -118,7 +121,7 @@ fn run_child(
     };
     report::send(report, &error)
 }
-// ANCHOR_END: spawn
+// ANCHOR_END: run-child
 
 impl Held {
     /// The child's pid, as the caller's pid namespace knows it.
