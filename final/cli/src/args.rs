@@ -10,9 +10,16 @@ use veth_bridge::{Network, Port};
 
 /// A container engine made of eight steps.
 ///
-/// State is kept in KEEL_ROOT: /var/lib/keel for root, ~/.local/share/keel for anybody else.
+/// It keeps its state in plain files: in /var/lib/keel for root, in ~/.local/share/keel for anybody else.
 #[derive(Parser)]
-#[command(name = "keel", version, disable_help_subcommand = true)]
+#[command(
+    name = "keel",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Environment:\n  \
+        KEEL_ROOT     where images and containers are kept\n  \
+        KEEL_STORAGE  overlay or vfs: how containers share their image's files [default: what works]"
+)]
 pub struct Keel {
     #[command(subcommand)]
     pub command: Command,

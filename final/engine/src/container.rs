@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -81,12 +81,21 @@ pub enum State {
 }
 
 impl Container {
-    /// The first process of a running container.
-    pub fn pid(&self) -> Option<Pid> {
-        match self.state {
-            State::Running { pid, .. } => Some(Pid::from_raw(pid)),
-            _ => None,
-        }
+    /// The pid of its first process.
+    ///
+    /// # Errors
+    /// When it doesn't run, or was started in another pid namespace, where pids mean other processes.
+    pub fn pid(&self) -> Result<Pid> {
+        let State::Running { pid, pid_since, .. } = self.state else {
+            bail!("container {} is not running", self.name);
+        };
+        let pid = Pid::from_raw(pid);
+        ensure!(
+            pid_ns::start_time(pid).ok() == Some(pid_since),
+            "the processes of container {} can't be seen from here (it was started in another pid namespace)",
+            self.name
+        );
+        Ok(pid)
     }
 
     /// Whether it runs.
@@ -109,12 +118,11 @@ impl Container {
 
     /// A pidfd of its first process, if that is still there.
     pub(crate) fn living_process(&self) -> Option<OwnedFd> {
-        let State::Running { pid, pid_since, .. } = self.state else { return None };
+        let State::Running { pid, .. } = self.state else { return None };
         // Opened before it is looked at: what the descriptor means doesn't change any more.
         let process = rustix::process::Pid::from_raw(pid)?;
         let pidfd = pidfd_open(process, PidfdFlags::empty()).ok()?;
-        let same = pid_ns::start_time(Pid::from_raw(pid)).ok()? == pid_since;
-        same.then_some(pidfd)
+        self.pid().is_ok().then_some(pidfd)
     }
 
     /// Reads the record of the container `id`.

@@ -102,7 +102,7 @@ fn binds(config: &Value) -> Vec<Value> {
 
 /// The inode of each of its namespaces: equal numbers, same namespace. Nothing when it doesn't run.
 fn namespaces(container: &Container) -> Result<Value> {
-    let Some(pid) = container.pid() else { return Ok(Value::Null) };
+    let Ok(pid) = container.pid() else { return Ok(Value::Null) };
     let inodes = Namespace::ALL.iter().map(|kind| Ok((kind.to_string(), kind.inode(pid)?.into())));
     let inodes: Result<Map<String, Value>> = inodes.collect();
     inodes.map(Value::Object).with_context(|| format!("look at container {}", container.name))

@@ -19,7 +19,7 @@ mod run;
 mod spec;
 mod storage;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cgroups::Cgroup;
 use nix::unistd::geteuid;
 use overlayfs::Change;
@@ -138,11 +138,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::container`]; when it doesn't run.
     pub fn xray(&self, text: &str) -> Result<Facts> {
-        let container = self.container(text)?;
-        let pid = container.pid().with_context(|| {
-            format!("container {} is not running: there is nothing to see", container.name)
-        })?;
-        xray::observe(pid)
+        xray::observe(self.container(text)?.pid()?)
     }
 
     /// The network of a container for which none is asked.

@@ -67,11 +67,8 @@ impl Engine {
             "--network container takes root: each of an ordinary user's containers is in a user namespace \
              of its own (in 'cargo workshop lab' they share one)"
         );
-        let other = self.container(other)?;
-        match other.pid() {
-            Some(pid) => Ok(Network::Container(pid.to_string())),
-            None => bail!("container {} is not running: its network can't be joined", other.name),
-        }
+        let pid = self.container(other)?.pid().context("join the network")?;
+        Ok(Network::Container(pid.to_string()))
     }
 
     /// Takes an id and a name for a new container, and makes its folder.
