@@ -13,19 +13,21 @@
 mod files;
 mod hierarchy;
 mod limits;
+mod make;
 mod scope;
 mod setting;
 mod stats;
 mod tree;
 mod v1;
 mod v2;
+mod view;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags, open};
 
@@ -33,6 +35,7 @@ use hierarchy::{Folder, Place, Version};
 pub use limits::{Bytes, Count, Cpus, IoLimit, Limits, List, MIN_MEMORY, Max, Weight};
 pub use scope::{Scope, unique_name};
 pub use stats::{CpuTime, Io, Stats, Usage};
+pub use view::{View, of};
 
 /// All our cgroups are made below this one: `<place>/keel/<name>`.
 const PARENT: &str = "keel";
@@ -272,77 +275,6 @@ impl Cgroup {
         removed.into_iter().collect()
     }
 
-    /// Makes this cgroup's folder wherever some of the place's controllers are wanted.
-    fn make_in_places(&mut self, wanted: impl Fn(&Folder) -> Vec<&str>) -> Result<()> {
-        let places = self.places.clone();
-        let v1_freezes = places.iter().any(|place| place.writable && place.folder.has("freezer"));
-        for Place { folder: place, .. } in places.iter().filter(|place| place.writable) {
-            let wanted = wanted(place);
-            // Any v2 cgroup can be frozen and killed, even one without controllers.
-            if !wanted.is_empty() || (place.version == Version::V2 && !v1_freezes) {
-                self.make(place, &wanted)?;
-            }
-        }
-        if self.exists() { Ok(()) } else { bail!(not_writable(&places)) }
-    }
-
-    /// The folder where `controller` limits this cgroup, made or switched on if that wasn't needed
-    /// until now.
-    fn reach(&mut self, controller: &str) -> Result<Folder> {
-        let with_it = |place: &&Place| place.folder.has(controller);
-        let Some(place) = self.places.iter().find(with_it).cloned() else {
-            bail!(no_controller(controller, &self.places));
-        };
-        ensure!(place.writable, not_writable(&[place]));
-        let folder = place.folder.below(PARENT).below(&self.name);
-        let is_new = !self.view.folders.contains(&folder);
-        self.make(&place.folder, &[controller])?;
-        if is_new {
-            self.take_along(&folder)?;
-        }
-        Ok(folder)
-    }
-
-    // ANCHOR: make
-    /// Makes this cgroup's folder in `place` unless it's there, with `controllers` switched on.
-    fn make(&mut self, place: &Folder, controllers: &[&str]) -> Result<()> {
-        let parent = place.below(PARENT);
-        let folder = parent.below(&self.name);
-        if !self.view.folders.contains(&folder) {
-            mkdir(&folder.path).with_context(|| format!("make {}", folder.path.display()))?;
-            self.view.folders.push(folder.clone());
-        }
-        // With a child in it the parent can't vanish any more, and has to do its part: on each level
-        // from the place down, on v2.
-        match place.version {
-            Version::V2 => {
-                v2::enable(&place.path, &parent.path, controllers)?;
-                v2::enable(&parent.path, &folder.path, controllers)
-            }
-            Version::V1 if place.has("cpuset") => {
-                v1::inherit_cpuset(&parent.path)?;
-                v1::inherit_cpuset(&folder.path)
-            }
-            Version::V1 => Ok(()),
-        }
-    }
-    // ANCHOR_END: make
-
-    /// Moves the processes of a running container into a folder that it only got now.
-    fn take_along(&self, folder: &Folder) -> Result<()> {
-        for _ in 0..100 {
-            let there = tree::pids(&folder.path)?;
-            let mut missing = self.processes()?;
-            missing.retain(|pid| !there.contains(pid));
-            if missing.is_empty() {
-                return Ok(());
-            }
-            // A process that has ended meanwhile is as good as moved.
-            missing.iter().for_each(|pid| drop(add(folder, *pid)));
-        }
-        bail!("move the processes to {}: new ones keep appearing", folder.path.display())
-    }
-
     fn require(&self) -> Result<()> {
         ensure!(self.exists(), "there is no cgroup {PARENT}/{}", self.name);
         Ok(())
@@ -354,142 +286,8 @@ impl Cgroup {
     }
 }
 
-/// Makes the folder at `path` and its parent.
-fn mkdir(path: &Path) -> io::Result<()> {
-    loop {
-        match fs::create_dir(path) {
-            Err(error) if files::is_gone(&error) => {}
-            other => return other,
-        }
-        // Another keel may make the parent as well, or remove it again because it's empty, before
-        // our next turn: then take one more.
-        let parent = path.parent().unwrap_or(path);
-        match fs::create_dir(parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-    }
-}
-
 fn add(folder: &Folder, pid: Pid) -> Result<()> {
     let file = folder.path.join("cgroup.procs");
     files::write(&file, &pid.to_string())
         .with_context(|| format!("move process {pid} to {}", folder.path.display()))
-}
-
-fn not_writable(places: &[Place]) -> String {
-    let (Some(first), on_v2) =
-        (places.first(), places.iter().find(|place| place.folder.version == Version::V2))
-    else {
-        return "no cgroups are mounted here (mount -t cgroup2 cgroup2 /sys/fs/cgroup)".to_owned();
-    };
-    let shown = on_v2.unwrap_or(first).folder.path.display();
-    match on_v2 {
-        Some(Place { folder, .. }) if folder.inside.starts_with("/..") => format!(
-            "{shown} is mounted from outside of this cgroup namespace (umount {shown} && mount -t \
-             cgroup2 cgroup2 {shown})"
-        ),
-        Some(_) => format!(
-            "{shown} can't be written (start from a shell with a cgroup of its own: systemd-run \
-             --user --scope -p Delegate=yes bash)"
-        ),
-        None => format!("{shown} can't be written (needs root, with cgroup version 1)"),
-    }
-}
-
-fn no_controller(controller: &str, places: &[Place]) -> String {
-    let there = places.iter().flat_map(|place| &place.folder.controllers).map(String::as_str);
-    let there: Vec<&str> = there.filter(|name| !name.contains('=')).collect();
-    format!(
-        "there is no {controller} controller here, only {} (see 'Controllers' in cgroups(7); a user's \
-         scope has those that https://systemd.io/CGROUP_DELEGATION hands out)",
-        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
-    )
-}
-
-/// A cgroup to look at: any process's.
-#[derive(Debug, Clone)]
-pub struct View {
-    folders: Vec<Folder>,
-}
-
-/// The cgroup that `pid` is in.
-///
-/// # Errors
-/// When there is no such process.
-pub fn of(pid: Pid) -> Result<View> {
-    let memberships = files::read_proc(&format!("/proc/{pid}/cgroup"))?;
-    Ok(View { folders: hierarchy::folders_of(&memberships)? })
-}
-
-impl View {
-    /// Its path below the root of the caller's cgroup namespace, like "/keel/web"; on v1 that of the
-    /// memory controller. `None` when it lies outside of what is mounted here: then there are no
-    /// stats and limits to tell either.
-    pub fn path(&self) -> Option<&Path> {
-        self.seat("memory").or(self.folders.first()).map(|folder| folder.inside.as_path())
-    }
-
-    /// What its processes use and have used. Nothing that is not counted here.
-    ///
-    /// # Errors
-    /// When a file can't be read.
-    pub fn stats(&self) -> Result<Stats> {
-        let throttled = self.read("cpu", v2::throttled, v1::throttled)?.unwrap_or_default();
-        let cpu = self.read("cpuacct", v2::cpu_time, v1::cpu_time)?;
-        Ok(Stats {
-            memory: self.read("memory", v2::memory, v1::memory)?,
-            oom_kills: self.read("memory", v2::oom_kills, v1::oom_kills)?.unwrap_or(0),
-            cpu: cpu.map(|cpu| CpuTime { throttled, ..cpu }),
-            pids: self.read("pids", v2::pids, v1::pids)?,
-            io: self.read("io", v2::io, v1::io)?,
-        })
-    }
-
-    /// The limits as the kernel has them. What is as without limits is `None`. Those of the cgroups
-    /// above hold as well, and are not told.
-    ///
-    /// # Errors
-    /// When a file can't be read.
-    pub fn limits(&self) -> Result<Limits> {
-        let mut limits = Limits::default();
-        for controller in ["memory", "pids", "cpu", "cpuset", "io"] {
-            match self.seat(controller) {
-                Some(Folder { version: Version::V2, path, .. }) => {
-                    v2::limits(controller, path, &mut limits)?;
-                }
-                Some(Folder { path, .. }) => v1::limits(controller, path, &mut limits)?,
-                None => {}
-            }
-        }
-        Ok(limits)
-    }
-
-    /// The processes in it and below it, as far as the caller's pid namespace can see them.
-    ///
-    /// # Errors
-    /// When the list can't be read.
-    pub fn processes(&self) -> Result<Vec<Pid>> {
-        // The first folder is as good as another: a process is in all of them.
-        self.folders.first().map_or(Ok(vec![]), |folder| tree::pids(&folder.path))
-    }
-
-    /// The folder that has `controller`: v1's if a v1 hierarchy has it, else v2's.
-    fn seat(&self, controller: &str) -> Option<&Folder> {
-        let v1 = self.folders.iter().find(|f| f.version == Version::V1 && f.has(controller));
-        v1.or_else(|| self.folders.iter().find(|f| f.version == Version::V2))
-    }
-
-    fn read<T>(
-        &self,
-        controller: &str,
-        v2: fn(&Path) -> Result<Option<T>>,
-        v1: fn(&Path) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        match self.seat(controller) {
-            Some(Folder { version: Version::V2, path, .. }) => v2(path),
-            Some(Folder { path, .. }) => v1(path),
-            None => Ok(None),
-        }
-    }
 }
