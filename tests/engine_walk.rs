@@ -1,0 +1,68 @@
+//! The engine, as the book's chapter walks through it.
+
+use crate::harness::needs::Need::{Cgroup, Nft};
+use crate::harness::{Test, transcript};
+
+pub(crate) const TESTS: &[Test] = &[
+    transcript(
+        "engine/walk",
+        "
+        $ keel import rootfs box > /dev/null
+        $ keel run --name web --network none box sh -c 'echo hello | tee /hello; exit 7'
+        $ echo $?
+        $ keel logs web
+        $ keel diff web
+        $ keel commit web box:hello > /dev/null
+        $ keel run --rm --network none box:hello cat /hello
+        $ keel rm web
+        $ keel ps -aq
+    ",
+    ),
+    transcript(
+        "engine/state",
+        "
+        $ keel import rootfs box > /dev/null
+        $ keel run --name web --network none box true
+        $ ls keel
+        $ ls keel/names/web/
+    ",
+    ),
+    transcript(
+        "engine/config",
+        "
+        $ keel import rootfs box > /dev/null
+        $ keel run --name web --network none --pids-limit 32 box true
+        $ sed -n '/\"namespaces\"/,/]/p' keel/names/web/config.json | grep type
+        $ grep -A 2 '\"pids\"' keel/names/web/config.json
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "engine/killed",
+        "
+        $ mkfifo hold ready
+        $ keel import rootfs box > /dev/null
+        $ keel run -i --name web box sh -c 'echo up; cat' < hold > ready & keel=$!
+        $ exec 3> hold
+        $ read up < ready
+        $ kill -9 $keel
+        $ wait $keel
+        $ keel ps -a | grep -o 'Exited (137)'
+        $ ls keel/running
+    ",
+    )
+    .needs(&[Nft]),
+    transcript(
+        "engine/own",
+        "
+        $ mkfifo hold ready
+        $ keel import rootfs box > /dev/null
+        $ keel run -i --name web -m 64m box sh -c 'echo up; cat' < hold > ready &
+        $ exec 3> hold
+        $ read up < ready
+        $ keel xray web | sed -n '/^namespaces/,/^$/p; /^root/,/propagation/p'
+        $ keel rm -f web
+    ",
+    )
+    .needs(&[Cgroup, Nft]),
+];
