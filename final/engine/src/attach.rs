@@ -67,6 +67,7 @@ fn without_waiting(end: OwnedFd) -> Result<File> {
 ///
 /// # Errors
 /// When the container can't be waited for.
+// ANCHOR: attach
 pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<(Ended, Rest)> {
     let mut streams = Streams::new(pipes, log);
     loop {
@@ -82,6 +83,7 @@ pub(crate) fn attach(mut container: Started, pipes: Pipes, log: Log) -> Result<(
     streams.drain();
     Ok((container.wait()?, Rest(streams)))
 }
+// ANCHOR_END: attach
 
 /// Output that has been read from a container and not been written yet.
 pub(crate) struct Rest(Streams);

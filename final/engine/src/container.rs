@@ -51,6 +51,7 @@ pub struct Container {
     pub remove: bool,
 }
 
+// ANCHOR: state
 /// What has become of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
@@ -79,6 +80,7 @@ pub enum State {
         finished: Timestamp,
     },
 }
+// ANCHOR_END: state
 
 impl Container {
     /// The pid of its first process.

@@ -49,6 +49,7 @@ impl Engine {
         Ok(())
     }
 
+    // ANCHOR: repair
     fn repair_one(&self, id: &str, mark: Locked) -> Result<()> {
         let container = Container::load(&self.home, id).ok();
         self.release(id, container.as_ref())?;
@@ -67,6 +68,7 @@ impl Engine {
             }
         }
     }
+    // ANCHOR_END: repair
 
     /// Takes back what a dead container has outside of its folder.
     fn release(&self, id: &str, record: Option<&Container>) -> Result<()> {

@@ -24,6 +24,7 @@ use crate::spec::{self, Given, NetworkNamespace};
 use crate::storage::{Driver, Storage};
 
 impl Engine {
+    // ANCHOR: run
     /// Makes a container, runs it, and stays with it until it has ended.
     ///
     /// A container that never came to run its command leaves nothing behind; one that did stays, as
@@ -50,6 +51,7 @@ impl Engine {
         own.container.address = address;
         own.start(created, pipes, wired)
     }
+    // ANCHOR_END: run
 
     /// The network that is asked for, with a container's name replaced by its process's pid.
     fn network(&self, options: &Options) -> Result<Network> {

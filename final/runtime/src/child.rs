@@ -40,6 +40,7 @@ pub(crate) struct Child<F> {
 }
 
 impl<F: FnOnce() -> Result<()>> Child<F> {
+    // ANCHOR: become
     /// Becomes the container's command. The order is the point: each line needs a power or a view
     /// of the host that a later one takes away.
     pub(crate) fn r#become(self, cgroup: Option<&Cgroup>) -> Result<Infallible> {
@@ -85,6 +86,7 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
         }
         program.exec()
     }
+    // ANCHOR_END: become
 }
 
 impl Stdio {

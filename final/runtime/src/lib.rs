@@ -76,6 +76,7 @@ pub struct Ended {
 /// # Errors
 /// When the config asks for something that can't be, or the kernel refuses the process or its
 /// limits. What goes wrong in the process itself comes from [`Created::start`].
+// ANCHOR: create
 pub fn create(
     bundle: &Bundle,
     options: Options,
@@ -98,6 +99,7 @@ pub fn create(
     let held = pid_ns::spawn_into(birthplace, &born_with, || child.r#become(joined))?;
     Ok(Created { held, cgroup })
 }
+// ANCHOR_END: create
 
 /// The cgroup of that name. Without limits it is a wish (for accounting and a clean end), and a
 /// machine that grants none to this user is no obstacle; limits that can't hold are an error.
