@@ -12,11 +12,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use overlayfs::stack::is_mark;
 use rustix::fs::FileType;
 
 use crate::compression::decompress;
 use crate::digest::{Digest, Hashing};
-use crate::root::{Meta, Root, Skipped, is_overlay_xattr};
+use crate::meta::{Meta, Skipped};
+use crate::root::Root;
 use crate::tarball::{Entries, Entry, Kind, Limits};
 
 // ANCHOR: whiteout
@@ -114,7 +116,7 @@ fn put(root: &mut Root, entries: &mut Entries<impl Read>, entry: &Entry) -> Resu
         uid: entry.uid,
         gid: entry.gid,
         mtime: Some(entry.mtime),
-        xattrs: entry.xattrs.iter().filter(|(name, _)| !is_overlay_xattr(name)).cloned().collect(),
+        xattrs: entry.xattrs.iter().filter(|(name, _)| !is_mark(name)).cloned().collect(),
     };
     if entry.kind == Kind::Directory {
         return root.directory(&entry.path, meta);

@@ -21,8 +21,8 @@ use serde::de::DeserializeOwned;
 use crate::change::{Change, REF_NAME, Staged, layers};
 use crate::compression::{decompress, media_type};
 use crate::files::{JSON, digest_of};
+use crate::folders::{OrIo, open_folder};
 use crate::reference::Reference;
-use crate::root::{OrIo, open_folder};
 use crate::tarball::{Entries, Kind, Limits};
 
 /// The annotation in which containerd and Docker keep the full name.

@@ -26,8 +26,10 @@ use crate::apply::Layer;
 use crate::compression;
 use crate::digest::{Digest, Hashing};
 use crate::files::{Files, digest_of};
+use crate::folders::{OrIo, names, open_folder, remove_tree};
+use crate::meta::Skipped;
 use crate::reference::Reference;
-use crate::root::{OrIo, Root, Skipped, names, open_folder, remove_tree};
+use crate::root::Root;
 use crate::tarball::Limits;
 
 /// A change in the making. Dropped before [`Change::finish`], it undoes itself.

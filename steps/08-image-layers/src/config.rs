@@ -7,7 +7,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 
-use crate::root::{OrIo, open_folder};
+use crate::folders::{OrIo, open_folder};
 use crate::user::User;
 
 /// The command line: the entrypoint, and behind it the arguments. Without arguments of the user's own,

@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use flate2::{Compression, GzBuilder};
+use overlayfs::stack::is_mark;
 use overlayfs::{Change, Kind};
 use rustix::fs::{Mode, OFlags, openat, openat2};
 use tar::{Builder, EntryType, Header};
 
 use crate::digest::{Digest, Hashing};
-use crate::root::{DEPTH, NAME_ONLY, OrIo, SEALED, fd_path, is_overlay_xattr, open_folder};
+use crate::folders::{OrIo, fd_path, open_folder};
+use crate::root::{DEPTH, NAME_ONLY, SEALED};
 
 // ANCHOR: write-layer
 /// Writes what changed in `folder` as a gzipped layer. Returns its diff id, the digest of the tar
@@ -155,7 +157,7 @@ impl<W: Write> Writer<W> {
         for name in xattr::list(path).into_iter().flatten() {
             let label = name.as_bytes().starts_with(b"security.") && name != "security.capability";
             if !label
-                && !is_overlay_xattr(&name)
+                && !is_mark(&name)
                 && let Some(key) = name.to_str()
                 && let Some(value) = xattr::get(path, &name)?
             {

@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hashing};
-use crate::root::OrIo;
+use crate::folders::OrIo;
 
 /// The most that a manifest, a config or an index may hold.
 pub(crate) const JSON: u64 = 8 << 20;

@@ -21,6 +21,8 @@ pub mod config;
 pub mod diff;
 pub mod digest;
 mod files;
+mod folders;
+pub mod meta;
 pub mod reference;
 pub mod root;
 pub mod tarball;
@@ -41,8 +43,8 @@ use crate::change::{Change, layers, name_of};
 use crate::commit::{Draft, bare_config};
 pub use crate::digest::Digest;
 use crate::files::{Files, digest_of};
+pub use crate::meta::Skipped;
 pub use crate::reference::Reference;
-pub use crate::root::Skipped;
 pub use crate::tarball::Limits;
 
 /// A folder full of images. Any number of processes may use it at once.

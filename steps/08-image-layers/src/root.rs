@@ -13,22 +13,21 @@
 //! below it, and what is deleted there is marked, not removed; see [`Root::overlay`].
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use overlayfs::stack::{is_whiteout, look_up, make_opaque, make_whiteout};
-use rustix::fs::{
-    self, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
-};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+
+use crate::folders::{OrIo, fd_path, names, open_folder, remove_tree};
+use crate::meta::{Meta, Skipped};
 
 /// How many folders deep a tree may be. Each level costs a descriptor when it is removed.
 pub(crate) const DEPTH: usize = 512;
@@ -41,60 +40,6 @@ pub(crate) const SEALED: ResolveFlags =
 
 /// A descriptor that names a file, whatever its type, without opening it (open(2), O_PATH).
 pub(crate) const NAME_ONLY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// Owner, mode, times and attributes of a file.
-#[derive(Clone, Debug, Default)]
-pub struct Meta {
-    /// Permission bits with setuid, setgid and sticky.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Modification time: seconds and nanoseconds. `None` leaves it.
-    pub mtime: Option<(i64, u32)>,
-    /// Extended attributes.
-    pub xattrs: Vec<(OsString, Vec<u8>)>,
-}
-
-/// How many things an ordinary user could not make (user_namespaces(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Device nodes, which need the host's CAP_MKNOD.
-    pub devices: u64,
-    /// Owners other than the user, where the namespace maps one id only.
-    pub owners: u64,
-    /// Extended attributes that the user or the filesystem doesn't allow.
-    pub xattrs: u64,
-}
-
-impl Skipped {
-    /// Whether everything could be made.
-    pub fn is_none(&self) -> bool {
-        *self == Skipped::default()
-    }
-}
-
-impl std::ops::AddAssign for Skipped {
-    fn add_assign(&mut self, other: Skipped) {
-        self.devices += other.devices;
-        self.owners += other.owners;
-        self.xattrs += other.xattrs;
-    }
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (self.devices, "devices"),
-            (self.owners, "owners"),
-            (self.xattrs, "extended attributes"),
-        ];
-        let parts = parts.iter().filter(|(count, _)| *count > 0);
-        let parts: Vec<String> = parts.map(|(count, what)| format!("{count} {what}")).collect();
-        f.write_str(&parts.join(", "))
-    }
-}
 
 /// A folder that is being written.
 pub struct Root {
@@ -426,146 +371,9 @@ impl Root {
     }
 }
 
-impl Meta {
-    /// What an existing file has.
-    fn of(file: &OwnedFd) -> Result<Meta> {
-        let stat = fs::fstat(file).io().context("stat a file")?;
-        let path = fd_path(file);
-        let mut xattrs = Vec::new();
-        // A symbolic link's or a filesystem's missing attributes are no reason to fail.
-        for name in xattr::list_deref(&path).into_iter().flatten() {
-            if let Ok(Some(value)) = xattr::get_deref(&path, &name)
-                && !is_overlay_xattr(&name)
-            {
-                xattrs.push((name, value));
-            }
-        }
-        Ok(Meta {
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: Some((stat.st_mtime, stat.st_mtime_nsec as u32)),
-            xattrs,
-        })
-    }
-
-    /// Gives all this to a file. The order matters: chown(2) clears setuid and setgid bits and
-    /// the file's capabilities, so the owner comes first.
-    fn apply(&self, file: &OwnedFd) -> Result<Skipped> {
-        let mut skipped = Skipped::default();
-        // In a user namespace with one mapped id every other owner is refused (chown(2), EINVAL).
-        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        let mut mode = self.mode;
-        match fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH) {
-            Err(Errno::PERM | Errno::INVAL) => {
-                skipped.owners += 1;
-                mode &= 0o1777; // setuid to somebody else than the image meant would be a gift
-            }
-            result => result.io().context("change an owner")?,
-        }
-        // An O_PATH descriptor takes no fchmod(2), but its name in /proc takes chmod(2); it leads
-        // to this very file and nowhere else.
-        let path = fd_path(file);
-        let kind = FileType::from_raw_mode(fs::fstat(file).io()?.st_mode);
-        if kind != FileType::Symlink {
-            fs::chmod(&path, Mode::from_raw_mode(mode)).io().context("change a mode")?;
-        }
-        for (name, value) in &self.xattrs {
-            match fs::setxattr(&path, name, value, XattrFlags::empty()) {
-                Ok(()) => {}
-                Err(Errno::PERM | Errno::NOTSUP | Errno::INVAL) => skipped.xattrs += 1,
-                error => {
-                    error.io().with_context(|| format!("set the attribute {}", name.display()))?;
-                }
-            }
-        }
-        if let Some((tv_sec, nanos)) = self.mtime {
-            let time = Timespec { tv_sec, tv_nsec: nanos.into() };
-            let times = Timestamps { last_access: time, last_modification: time };
-            fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH).io().context("change a time")?;
-        }
-        Ok(skipped)
-    }
-}
-
-/// Whether an attribute steers overlayfs. A layer that brings its own could make the kernel show
-/// other files than it holds (`redirect`, `metacopy`).
-pub(crate) fn is_overlay_xattr(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
-}
-
-/// Removes a file, or a folder with everything in it; links are removed, not followed.
-pub(crate) fn remove_tree(at: impl AsFd, name: &OsStr) -> rustix::io::Result<()> {
-    let at = at.as_fd();
-    match fs::unlinkat(at, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => {}
-        result => return result,
-    }
-    // An ordinary user's own folder may forbid him to empty it.
-    let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = match fs::openat(at, name, open, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            fs::chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
-            fs::openat(at, name, open, Mode::empty())?
-        }
-        result => result?,
-    };
-    if fs::fstat(&folder)?.st_mode & 0o300 != 0o300 {
-        fs::fchmod(&folder, Mode::RWXU)?;
-    }
-    for name in names(&folder)? {
-        remove_tree(&folder, &name)?;
-    }
-    drop(folder);
-    fs::unlinkat(at, name, AtFlags::REMOVEDIR)
-}
-
-/// The names in a folder, sorted.
-pub(crate) fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
-    let readable = fs::openat(
-        folder,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let mut names = Vec::new();
-    for entry in fs::Dir::new(readable)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd> {
-    fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .io()
-        .with_context(|| format!("open {}", path.display()))
-}
-
-/// rustix has an error type of its own. This makes it the standard library's, which people get to
-/// read without a number.
-pub(crate) trait OrIo<T> {
-    fn io(self) -> io::Result<T>;
-}
-
-impl<T> OrIo<T> for rustix::io::Result<T> {
-    fn io(self) -> io::Result<T> {
-        self.map_err(io::Error::from)
-    }
-}
-
 /// The folder itself, for a call that would not follow the link that [`fd_path`] is.
 fn within(folder: &OwnedFd) -> PathBuf {
     fd_path(folder).join(".")
-}
-
-/// A name for an open file that leads to this very file (proc_pid_fd(5)).
-pub(crate) fn fd_path(file: &impl AsFd) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).into()
 }
 
 /// The folder and the name of an entry. Absolute names start at the root; `..` is refused: no

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use crate::root::{OrIo, open_folder};
+use crate::folders::{OrIo, open_folder};
 
 /// The most of `/etc/passwd` that is read.
 const SIZE: u64 = 16 << 20;
