@@ -42,11 +42,11 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ mkfifo hold ready
         $ keel import rootfs box > /dev/null
-        $ keel run -i --name web box sh -c 'echo up; cat' < hold > ready & keel=$!
+        $ (keel run -i --name web box sh -c 'echo up; cat' < hold > ready & echo $! > pid)
         $ exec 3> hold
         $ read up < ready
-        $ kill -9 $keel
-        $ wait $keel
+        $ kill -9 $(cat pid)
+        $ while kill -0 $(cat pid) 2> /dev/null; do :; done
         $ keel ps -a | grep -o 'Exited (137)'
         $ ls keel/running
     ",
