@@ -49,9 +49,13 @@ begin() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    reason=$(mktemp -d "$dest.partial.XXXXXX" 2>&1) ||
+    # The name first, the folder then: a signal between the two finds nothing, or a folder that it
+    # knows of.
+    work=$(mktemp -u "$dest.partial.XXXXXX")
+    if ! reason=$(mkdir -m 0700 "$work" 2>&1); then
+        work=
         fail "make '$dest': ${reason##*: }: choose a folder that $(id -un) can write to"
-    work=$reason
+    fi
     mkdir "$work/tree"
     # Five digits: a folder made in a set-group-ID one inherits the bit, and chmod(1) keeps it otherwise.
     chmod 00755 "$work/tree"
