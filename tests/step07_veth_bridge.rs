@@ -75,7 +75,8 @@ pub(crate) const TESTS: &[Test] = &[
         $ step07-veth-bridge rootfs sh -c 'httpd -p 127.0.0.1:80 -h /etc; echo up; cat' < hold > ready &
         $ exec 3> hold
         $ read up < ready
-        $ step07-veth-bridge --network container:$(pidof cat) rootfs wget -q -O - http://127.0.0.1/hostname
+        $ until pid=$(pidof cat); do :; done
+        $ step07-veth-bridge --network container:$pid rootfs wget -q -O - http://127.0.0.1/hostname
     ",
     )
     .needs(&[Nft]),
