@@ -1,5 +1,6 @@
 //! Which container has which address: one small JSON file, which a reader can open.
 
+use std::collections::HashSet;
 use std::env;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -88,10 +89,11 @@ impl Book {
         pid: Pid,
         ports: &[Port],
     ) -> Result<Ipv4Addr> {
-        let taken = |address| self.page.leases.iter().any(|lease| lease.address == address);
+        let taken: HashSet<_> = self.page.leases.iter().map(|lease| lease.address).collect();
         let last = self.page.last.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let behind = subnet.hosts().filter(|&address| address > last);
-        let Some(address) = behind.chain(subnet.hosts()).find(|&address| !taken(address)) else {
+        let Some(address) = behind.chain(subnet.hosts()).find(|address| !taken.contains(address))
+        else {
             bail!(
                 "all {} addresses of {subnet} are in use: remove a container, or choose a larger subnet",
                 self.page.leases.len()
