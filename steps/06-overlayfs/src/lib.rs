@@ -87,7 +87,6 @@ impl Overlay {
         Ok(Overlay { lowers: lowers.to_vec(), upper, work })
     }
 
-    // ANCHOR: mount
     /// Mounts it on `target`, in the caller's mount namespace. `target` may be one of the lower
     /// layers: the mount covers it, and reads what it covers.
     ///
@@ -110,6 +109,7 @@ impl Overlay {
         self.mount_with(features().chain([volatile]), target)
     }
 
+    // ANCHOR: mount
     fn mount_with(&self, features: impl Iterator<Item = Feature>, target: &Path) -> Result<()> {
         let features: Vec<Feature> = features.collect();
         let mounted = self.mount_layer_by_layer(&features, target).or_else(|error| {
