@@ -120,6 +120,7 @@ pub enum Command {
 #[command(
     // -h is the hostname's, as in Docker.
     disable_help_flag = true,
+    override_usage = "keel run [OPTIONS] IMAGE [COMMAND]...",
     after_help = "An ordinary user's containers have no network of their own by default (--network none): outside of\n\
                   'cargo workshop lab' it takes root to make one.\n\n\
                   Example: keel run --rm -m 64m -p 8080:80 busybox httpd -f"
@@ -135,7 +136,7 @@ pub struct Run {
     #[arg(short, long)]
     pub interactive: bool,
     /// Set a variable; without a value, to the one that it has here
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub env: Vec<String>,
     /// Start in this folder of the container
     #[arg(short, long, value_name = "FOLDER")]
@@ -173,11 +174,17 @@ pub struct Run {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     pub help: Option<bool>,
-    /// The image's name or id
-    pub image: String,
-    /// The command with its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The image, by name or id, and the command with its arguments [default: the image's]
+    // One list: what follows the image is the command's, also if it looks like a flag of ours.
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE [COMMAND]")]
+    pub words: Vec<String>,
+}
+
+fn variable(text: &str) -> Result<String, &'static str> {
+    match text.starts_with('=') || text.is_empty() {
+        true => Err("a variable has a name: NAME=VALUE, or NAME for the value that it has here"),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// Whether a container gets a cgroup.
@@ -189,9 +196,10 @@ pub enum Cgroups {
 
 impl From<Run> for Options {
     fn from(run: Run) -> Options {
+        let mut words = run.words.into_iter();
         Options {
-            image: run.image,
-            command: run.command,
+            image: words.next().unwrap_or_default(),
+            command: words.collect(),
             entrypoint: run.entrypoint,
             name: run.name,
             remove: run.rm,
@@ -228,7 +236,12 @@ mod tests {
         let Command::Run(run) = Keel::parse_from(line.split(' ')).command else { panic!() };
         assert!(run.rm && run.interactive && run.tty);
         assert_eq!(run.hostname.as_deref(), Some("box"));
-        assert_eq!(run.image, "busybox:1");
-        assert_eq!(run.command, ["ls", "-la", "--color"]);
+        assert_eq!(run.words, ["busybox:1", "ls", "-la", "--color"]);
+
+        // An image with an entrypoint takes flags of its own.
+        let line = "keel run hello -d --name x --nonsense";
+        let Command::Run(run) = Keel::parse_from(line.split(' ')).command else { panic!() };
+        assert!(!run.detach && run.name.is_none());
+        assert_eq!(run.words, ["hello", "-d", "--name", "x", "--nonsense"]);
     }
 }
