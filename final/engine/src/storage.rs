@@ -57,7 +57,7 @@ impl Driver {
             Ok(()) => Driver::Overlay,
             Err(error) => {
                 eprintln!(
-                    "keel: {}: containers get a full copy of their image",
+                    "keel: each container gets a full copy of its image, for lack of an overlay: {}",
                     exit::sentence(&error)
                 );
                 Driver::Vfs
