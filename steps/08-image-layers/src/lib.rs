@@ -289,11 +289,12 @@ impl Store {
             change.finish()?;
         }
         ensure!(!folders.is_empty(), "image '{wanted}' has no layers");
-        let names = self.entries()?.into_iter().filter(|(it, _)| it.digest() == entry.digest());
+        // Only from the index: another image that is damaged is no reason to refuse this one.
+        let listed = self.files.images()?.into_iter().filter(|it| it.digest() == entry.digest());
         Ok(Image {
             id: digest_of(manifest.config())?,
             digest: digest_of(&entry)?,
-            names: names.filter_map(|(it, _)| name_of(&it)).collect(),
+            names: listed.filter_map(|it| name_of(&it)).collect(),
             config,
             layers: folders,
             manifest,
