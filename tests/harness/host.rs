@@ -47,10 +47,18 @@ pub(crate) fn expect_unchanged(before: &Fingerprint) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Fails if a lab left a cgroup behind.
+/// Fails if a lab that is gone left a cgroup behind.
 pub(crate) fn expect_no_cgroup_left() -> Result<(), Failed> {
-    let left: Vec<_> = cgroups().into_iter().filter(|path| path.contains("/keel/lab-")).collect();
+    let left: Vec<_> =
+        cgroups().into_iter().filter(|path| is_of_a_lab_that_is_gone(path)).collect();
     if left.is_empty() { Ok(()) } else { Err(format!("cgroups left behind: {left:#?}").into()) }
+}
+
+/// A lab's cgroup is named after its first process: `…/keel/lab-PID`.
+fn is_of_a_lab_that_is_gone(path: &str) -> bool {
+    let name = path.split("/keel/lab-").nth(1).unwrap_or_default();
+    let pid = name.split('/').next().unwrap_or_default();
+    !pid.is_empty() && !Path::new("/proc").join(pid).exists()
 }
 
 /// Every cgroup of the host, by its folder.
