@@ -91,6 +91,8 @@ impl Engine {
                 Ok(container) => containers.list.push(container),
                 // Just being made or removed: no record yet, or no more.
                 Err(_) if self.is_marked(&id)? => {}
+                // Removed since the list was made.
+                Err(_) if !self.home.container(&id).exists() => {}
                 Err(error) => containers.damaged.push(error),
             }
         }
@@ -172,8 +174,7 @@ impl Engine {
 
     /// Whether a living command has the container in hand.
     fn is_marked(&self, id: &str) -> Result<bool> {
-        let mark = self.home.mark(id);
-        Ok(mark.exists() && files::try_lock(&mark)?.is_none())
+        files::is_locked(&self.home.mark(id))
     }
 
     /// Stops a running container for as long as the result lives, if its cgroup can do that: files
