@@ -5,8 +5,12 @@
 
 mod attacks;
 mod book;
+mod endurance;
+mod engine;
+mod engine_bad_input;
 mod engine_walk;
 mod harness;
+mod rootfs_scripts;
 
 mod step01_chroot;
 mod step02_unshare;
@@ -38,10 +42,14 @@ fn all() -> Vec<Test> {
         step06_overlayfs::TESTS,
         step07_veth_bridge::TESTS,
         step08_image_layers::TESTS,
+        engine::TESTS,
         engine_walk::TESTS,
+        engine_bad_input::TESTS,
+        endurance::TESTS,
         attacks::TESTS,
         book::TESTS,
         workshop::TESTS,
+        rootfs_scripts::TESTS,
     ]
     .concat()
 }
