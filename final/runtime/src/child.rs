@@ -1,7 +1,6 @@
 //! What the container's first process does between its birth and its exec.
 
 use std::convert::Infallible;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -70,7 +69,7 @@ impl<F: FnOnce() -> Result<()>> Child<F> {
         let mut program = plan.program.clone();
         let user = plan.user.find()?;
         set_home(&mut program.env, &user);
-        make_working_directory(&program.cwd)?;
+        make_working_directory(&root, &program.cwd)?;
         plan.seal(&root)?;
 
         if init {
@@ -167,11 +166,9 @@ fn set_home(env: &mut Vec<String>, user: &User) {
     }
 }
 
-/// A working directory that the image lacks is made, as by runc. It is the container's own path:
-/// the root has been changed.
-fn make_working_directory(cwd: &Path) -> Result<()> {
-    if cwd.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(cwd).with_context(|| format!("make the working directory {}", cwd.display()))
+/// A working directory that the image lacks is made, as by runc; inside the root, whatever links there
+/// are on the way. See CVE-2024-21626 for one that isn't followed: /proc/self/fd/9.
+fn make_working_directory(root: &Root, cwd: &Path) -> Result<()> {
+    let made = root.directory(cwd).map(drop);
+    made.with_context(|| format!("find or make the working directory {}", cwd.display()))
 }

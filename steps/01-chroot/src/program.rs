@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{chdir, execve};
@@ -41,6 +41,7 @@ impl Program {
     pub fn exec(&self) -> Result<Infallible> {
         let cwd = self.cwd.display();
         chdir(&self.cwd).with_context(|| format!("chdir {cwd} in the container"))?;
+        require_inside(&self.cwd)?;
         inherit_nothing()?;
 
         let args = c_strings(&self.args)?;
@@ -90,6 +91,20 @@ impl Program {
         };
         Coded { code, message: format!("{command}: {why}") }
     }
+}
+
+/// Fails when the working directory, `cwd`, is not below the root.
+///
+/// An image may name /proc/self/fd/9: if 9 is a folder of the host that somebody left open, chdir(2)
+/// goes there, and `..` leads on to all the rest (CVE-2024-21626).
+fn require_inside(cwd: &Path) -> Result<()> {
+    let mut path = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the pointer and the length describe `path`, which outlives the call.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    Errno::result(length).context("get the working directory")?;
+    // getcwd(2): what lies outside of the root begins with "(unreachable)".
+    ensure!(path[0] == b'/', "working directory {}: leads out of the container", cwd.display());
+    Ok(())
 }
 
 // ANCHOR: inherit-nothing
