@@ -112,4 +112,33 @@ pub(crate) const TESTS: &[Test] = &[
         $ unshare --pid --fork --mount-proc cat /proc/1/comm
     ",
     ),
+    transcript(
+        "03-pid-ns/real-time-signal",
+        r#"
+        $ touch rootfs/dev/null
+        $ step03-pid-ns --init rootfs sh -c 'kill -40 $$'
+        $ echo $?
+        $ step03-pid-ns --init rootfs sh -c '(sh -c "kill -40 \$\$" &); sleep 0.3; echo init lives on'
+    "#,
+    ),
+    transcript(
+        "03-pid-ns/ignored-sigchld",
+        "
+        $ timeout -k 1 20 env --ignore-signal=CHLD step03-pid-ns --init rootfs sh -c 'exit 3'
+        $ echo $?
+        $ timeout -k 1 20 env --ignore-signal=CHLD step03-pid-ns rootfs sh -c 'exit 3'
+        $ echo $?
+    ",
+    ),
+    transcript(
+        "03-pid-ns/the-hosts-proc-stays",
+        "
+        $ step03-pid-ns --hostname '' / true
+        $ ls -d /proc/1
+        $ step03-pid-ns / true
+        $ ls -d /proc/1
+        $ step03-pid-ns rootfs cat /proc/mounts | grep -c rootfs/proc
+        $ grep -c rootfs/proc /proc/mounts
+    ",
+    ),
 ];

@@ -5,14 +5,15 @@
 //! program that isn't written for that leaves zombies behind and can't be stopped. So `--init`
 //! puts this small one in its place and runs the program as PID 2.
 
+use std::io;
 use std::process;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::signal::{SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
+use rustix::process::{WaitOptions, wait};
 
 use crate::exit::Exit;
 use crate::signals;
@@ -67,12 +68,14 @@ fn supervise(signals: &SignalFd, child: Pid) -> Result<Exit> {
 /// Reaps whoever has ended. One SIGCHLD can stand for several: signals of one kind don't queue.
 fn reap(child: Pid) -> Result<Option<Exit>> {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return Ok(None),
-            Ok(status) if status.pid() == Some(child) => return Exit::of(status).map(Some),
-            Ok(_orphan) => {}
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        match wait(WaitOptions::NOHANG) {
+            Ok(None) => return Ok(None),
+            Ok(Some((pid, status))) if pid.as_raw_pid() == child.as_raw() => {
+                return Exit::of(status.exit_status(), status.terminating_signal()).map(Some);
+            }
+            Ok(Some(_orphan)) => {}
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(io::Error::from(errno).into()),
         }
     }
 }

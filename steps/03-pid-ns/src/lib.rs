@@ -17,7 +17,7 @@ mod report;
 mod signals;
 
 use std::convert::Infallible;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -26,8 +26,8 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getsid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use unshare::Namespace;
 
 pub use exit::Exit;
@@ -217,13 +217,14 @@ impl Child {
     /// Waits for the end and takes the status.
     fn reap(&mut self) -> Result<Exit> {
         let ended = loop {
-            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-                Err(Errno::EINTR) => continue,
-                ended => break ended,
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(rustix::io::Errno::INTR) => continue,
+                ended => break ended.map_err(io::Error::from),
             }
         };
         self.reaped = true;
-        Exit::of(ended.context("wait for the container")?)
+        let status = ended.context("wait for the container")?.context("wait for the container")?;
+        Exit::of(status.exit_status(), status.terminating_signal())
     }
 }
 

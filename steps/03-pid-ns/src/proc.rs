@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use nix::unistd::Pid;
 
 // ANCHOR: proc
@@ -24,10 +25,17 @@ pub fn mount_proc(rootfs: &Path) -> Result<()> {
         .with_context(|| format!("mount {}", target.display()))
 }
 
-/// Takes the /proc of a container that has ended away again, if it was mounted.
+/// Takes the /proc of containers that have ended away again. That of one that runs stays, and so does
+/// the host's, if `rootfs` is `/` and the container came to mount none.
 pub fn unmount_proc(rootfs: &Path) {
-    // umount(2): MNT_DETACH, because another container's /proc may be mounted over it.
-    let _ = umount2(&rootfs.join("proc"), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+    let proc = rootfs.join("proc");
+    // When a pid namespace has ended, its /proc shows no process any more, not even the first.
+    let is_left = || {
+        let is_proc = statfs(&proc).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+        is_proc && !proc.join("1").exists()
+    };
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    while is_left() && umount2(&proc, flags).is_ok() {}
 }
 // ANCHOR_END: proc
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
 /// What a user or a supervisor sends to a program to make it do something.
@@ -43,6 +43,11 @@ pub(crate) struct Deferred {
 
 impl Deferred {
     pub(crate) fn new() -> Result<Self> {
+        // execve(2) keeps what is ignored. As long as SIGCHLD is, children end without a signal and
+        // leave no status: wait(2).
+        //
+        // SAFETY: SIG_DFL installs no handler.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.context("reset SIGCHLD")?;
         let mut mask_before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&passed_on()), Some(&mut mask_before))
             .context("block signals")?;
