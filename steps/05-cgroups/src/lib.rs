@@ -57,9 +57,9 @@ impl Cgroup {
     /// # Errors
     /// When the name is taken or impossible, or no hierarchy is writable: then it says what to do.
     pub fn create(name: &str) -> Result<Cgroup> {
-        Cgroup::create_with(name, |place| match place.version {
-            Version::V2 => v2::COUNTED.iter().copied().filter(|name| place.has(name)).collect(),
-            Version::V1 => v1::COUNTED.iter().copied().filter(|name| place.has(name)).collect(),
+        Cgroup::create_with(name, |version, controller| match version {
+            Version::V2 => v2::COUNTED.contains(&controller),
+            Version::V1 => v1::COUNTED.contains(&controller),
         })
     }
 
@@ -69,14 +69,14 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::create`].
     pub fn create_with_all(name: &str) -> Result<Cgroup> {
-        Cgroup::create_with(name, |place| place.controllers.iter().map(String::as_str).collect())
+        Cgroup::create_with(name, |_version, _controller| true)
     }
 
-    fn create_with(name: &str, wanted: impl Fn(&Folder) -> Vec<&str>) -> Result<Cgroup> {
+    fn create_with(name: &str, is_wanted: impl Fn(Version, &str) -> bool) -> Result<Cgroup> {
         let mut cgroup = Cgroup::open(name)?;
         ensure!(!cgroup.exists(), "cgroup {PARENT}/{name} exists already");
 
-        match cgroup.make_in_places(wanted) {
+        match cgroup.make_in_places(is_wanted) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 let _ = cgroup.remove();

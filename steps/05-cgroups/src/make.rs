@@ -12,11 +12,15 @@ use crate::{Cgroup, PARENT, add, files, tree, v1, v2};
 
 impl Cgroup {
     /// Makes this cgroup's folder wherever some of the place's controllers are wanted.
-    pub(crate) fn make_in_places(&mut self, wanted: impl Fn(&Folder) -> Vec<&str>) -> Result<()> {
+    pub(crate) fn make_in_places(
+        &mut self,
+        is_wanted: impl Fn(Version, &str) -> bool,
+    ) -> Result<()> {
         let places = self.places.clone();
         let v1_freezes = places.iter().any(|place| place.writable && place.folder.has("freezer"));
         for Place { folder: place, .. } in places.iter().filter(|place| place.writable) {
-            let wanted = wanted(place);
+            let there = place.controllers.iter().map(String::as_str);
+            let wanted: Vec<&str> = there.filter(|name| is_wanted(place.version, name)).collect();
             // Any v2 cgroup can be frozen and killed, even one without controllers.
             if !wanted.is_empty() || (place.version == Version::V2 && !v1_freezes) {
                 self.make(place, &wanted)?;

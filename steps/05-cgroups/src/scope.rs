@@ -24,8 +24,11 @@ impl Scope {
         if limits.is_none() {
             return Ok(Scope(None));
         }
+        // The scope first: when a limit is refused, dropping it removes the cgroup.
         let mut scope = Scope(Some(Cgroup::create(&unique_name()?)?));
-        scope.0.as_mut().map_or(Ok(()), |cgroup| cgroup.limit(limits))?;
+        if let Some(cgroup) = &mut scope.0 {
+            cgroup.limit(limits)?;
+        }
         Ok(scope)
     }
 

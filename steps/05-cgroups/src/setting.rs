@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 
 use crate::files;
 use crate::limits::Limits;
@@ -39,6 +40,10 @@ impl Setting {
                     true => bail!("this kernel has no {file}"),
                     false => Ok(()),
                 }
+            }
+            // A number that no CPU or memory node of this kernel could have.
+            Err(error) if error.raw_os_error() == Some(Errno::ERANGE as i32) => {
+                bail!("set {file} to {value}: out of range{}", there_are(file, folder))
             }
             other => {
                 other.with_context(|| format!("set {file} to {value}{}", there_are(file, folder)))

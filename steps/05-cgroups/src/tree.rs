@@ -54,7 +54,7 @@ pub(crate) fn signal_all(folder: &Path) -> Result<()> {
 }
 
 /// `folder` and all cgroups below it, the deepest first: the order in which they can be removed.
-fn folders(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(folder: &Path) -> Vec<PathBuf> {
     let below = fs::read_dir(folder).into_iter().flatten().flatten();
     let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     below.flat_map(|entry| folders(&entry.path())).chain([folder.to_owned()]).collect()

@@ -125,7 +125,13 @@ pub(crate) fn kill(folder: &Path) -> Result<()> {
     // signals wait until it is thawed.
     freeze(folder)?;
     let signalled = tree::signal_all(folder);
-    thaw(folder)?;
+    // Those below too: one that was frozen by itself stays so when its parent is thawed.
+    for folder in tree::folders(folder) {
+        match thaw(&folder) {
+            Err(error) if folder.is_dir() => return Err(error),
+            _ => {}
+        }
+    }
     signalled
 }
 
