@@ -65,4 +65,49 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     )
     .needs(&[Cgroup, Nft]),
+    transcript(
+        "engine/work-outside",
+        "
+        $ exec 9< /lab
+        $ keel import rootfs box > /dev/null
+        $ keel run --network none --workdir /proc/self/fd/9 box ls
+        $ echo $?
+        $ keel run --network none --workdir /proc/self/fd/9/made box ls
+        $ ls
+        $ keel run --network none --workdir /some/where/new box pwd
+    ",
+    ),
+    transcript(
+        "engine/remove-frozen",
+        "
+        $ mkfifo hold ready
+        $ keel import rootfs box > /dev/null
+        $ keel run -i --network none --name web box sh -c 'echo up; cat' < hold > ready &
+        $ exec 3> hold
+        $ read up < ready
+        $ for file in $(find /sys/fs/cgroup -path '*/keel/*/freezer.state'); do echo FROZEN > $file; done
+        $ for file in $(find /sys/fs/cgroup -path '*/keel/*/cgroup.freeze'); do echo 1 > $file; done
+        $ timeout -k 1 20 keel rm -f web
+        $ keel ps -aq
+        $ for file in $(find /sys/fs/cgroup -path '*/keel/*/freezer.state'); do echo THAWED > $file; done
+    ",
+    )
+    .needs(&[Cgroup]),
+    transcript(
+        "engine/remove-stopped",
+        "
+        $ mkfifo hold ready
+        $ keel import rootfs box > /dev/null
+        $ keel run -i --network none --name web box sh -c 'echo up; cat' < hold > ready &
+        $ stopped=$!
+        $ exec 3> hold
+        $ read up < ready
+        $ kill -STOP $stopped
+        $ timeout -k 1 30 keel rm -f web 2>&1 | sed 's/ [0-9a-f]* has/ ID has/; s/CONT [0-9]*/CONT PID/'
+        $ kill -CONT $stopped
+        $ wait $stopped
+        $ echo $?
+        $ keel rm web
+    ",
+    ),
 ];

@@ -6,10 +6,9 @@ use std::path::Path;
 use std::process;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -116,24 +115,17 @@ pub(crate) fn try_lock(path: &Path) -> Result<Option<Locked>> {
     }
 }
 
-/// Whether another process has locked `path`. It only asks: no file is made, and nobody who wants
-/// the lock at the same time is turned away.
-pub(crate) fn is_locked(path: &Path) -> Result<bool> {
+/// The lock that another process has on `path`, if one has. It only asks: no file is made, and nobody
+/// who wants the lock at the same time is turned away.
+pub(crate) fn lock_of_another(path: &Path) -> Result<Option<Flock>> {
     let asking = || format!("ask for the lock of {}", path.display());
     let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened.with_context(asking)?,
     };
-    // fcntl(2), F_GETLK: the lock that we would like comes back as the one that is in its way.
-    let mut lock = flock {
-        l_type: F_WRLCK as i16,
-        l_whence: SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0, // to the end of the file
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).with_context(asking)?;
-    Ok(lock.l_type != F_UNLCK as i16)
+    // fcntl(2), F_GETLK: of the lock that we would like it tells the one that is in its way.
+    let wanted = Flock::from(FlockType::WriteLock);
+    fcntl_getlk(&file, &wanted).map_err(io::Error::from).with_context(asking)
 }
 
 fn open(path: &Path) -> Result<File> {

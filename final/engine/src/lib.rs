@@ -19,8 +19,9 @@ mod run;
 mod spec;
 mod storage;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cgroups::Cgroup;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::geteuid;
 use overlayfs::Change;
 use serde_json::Value;
@@ -174,7 +175,7 @@ impl Engine {
 
     /// Whether a living command has the container in hand.
     fn is_marked(&self, id: &str) -> Result<bool> {
-        files::is_locked(&self.home.mark(id))
+        Ok(files::lock_of_another(&self.home.mark(id))?.is_some())
     }
 
     /// Stops a running container for as long as the result lives, if its cgroup can do that: files
@@ -184,18 +185,35 @@ impl Engine {
         if !container.is_running() || !cgroup.exists() {
             return Ok(None);
         }
-        let frozen = Frozen(cgroup);
-        frozen.0.freeze()?;
+        let frozen = Frozen::new(cgroup)?;
+        frozen.cgroup.freeze()?;
         Ok(Some(frozen))
     }
 }
 
-/// A cgroup whose processes stand still.
-struct Frozen(Cgroup);
+/// A cgroup whose processes stand still, as long as this lives. What would end the caller, Ctrl-C or
+/// SIGTERM, waits until they are let go on.
+struct Frozen {
+    cgroup: Cgroup,
+    mask_before: SigSet,
+}
+
+impl Frozen {
+    fn new(cgroup: Cgroup) -> Result<Frozen> {
+        let ends = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+        let mut mask_before = SigSet::empty();
+        let ends: SigSet = ends.into_iter().collect();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ends), Some(&mut mask_before))
+            .context("block signals")?;
+        Ok(Frozen { cgroup, mask_before })
+    }
+}
 
 impl Drop for Frozen {
     fn drop(&mut self) {
         // It exists, so it can be thawed; and a container that has ended meanwhile needs no thaw.
-        let _ = self.0.thaw();
+        let _ = self.cgroup.thaw();
+        // It can't fail: the mask is one that the kernel gave.
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask_before), None);
     }
 }

@@ -7,8 +7,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cgroups::Cgroup;
 use chroot::exit::sentence;
 use nix::errno::Errno;
@@ -73,12 +76,8 @@ impl Engine {
     /// Takes back what a dead container has outside of its folder.
     fn release(&self, id: &str, record: Option<&Container>) -> Result<()> {
         // A program with the set-user-ID bit loses the signal that ties it to its parent: prctl(2).
-        if let Some(process) = record.and_then(Container::living_process) {
-            kill_and_wait(&process)?;
-        }
-        let cgroup = Cgroup::open(container::cgroup(id))?;
-        cgroup.kill()?;
-        cgroup.remove()?;
+        kill_all(id, record)?;
+        Cgroup::open(container::cgroup(id))?.remove()?;
         if self.home.network().exists() {
             self.bridge()?.detach(id)?;
         }
@@ -131,7 +130,7 @@ impl Engine {
                 "container {} is running: stop it first, or 'keel rm -f {0}' kills and removes it",
                 running.name
             );
-            running.living_process().map_or(Ok(()), |process| kill_and_wait(&process))?;
+            kill_all(&id, Some(running))?;
         }
         let path = self.home.mark(&id);
         let mark = match record.as_ref().map(|container| container.state) {
@@ -139,10 +138,45 @@ impl Engine {
             None | Some(State::Created) => files::try_lock(&path)?
                 .with_context(|| format!("container {} is just starting", short(&id)))?,
             // Its own `keel run` finishes first, and may have removed it by then.
-            Some(_) => files::lock(&path)?,
+            Some(_) => take_over(&path, short(&id))?,
         };
         self.release(&id, record.as_ref())?;
         self.discard(&id, record.as_ref().map(|container| container.name.as_str()), mark)
+    }
+}
+
+/// Kills what is in a container, and waits until its first process has ended.
+///
+/// First by its cgroup: that also reaches what is frozen, because a `keel commit` was killed.
+fn kill_all(id: &str, record: Option<&Container>) -> Result<()> {
+    let process = record.and_then(Container::living_process);
+    let cgroup = || Cgroup::open(container::cgroup(id));
+    match cgroup()?.kill() {
+        // The container may end, and its keel remove the cgroup, at this very moment.
+        Err(error) if cgroup()?.exists() => return Err(error),
+        _ => {}
+    }
+    process.map_or(Ok(()), |process| kill_and_wait(&process))
+}
+
+/// Locks the mark of the container `id`, which has ended, once its `keel run` has let go of it.
+///
+/// That `keel run` may be stopped, by Ctrl-Z or SIGSTOP. So the wait has a limit.
+fn take_over(mark: &Path, id: &str) -> Result<Locked> {
+    let end = Instant::now() + Duration::from_millis(PATIENCE.into());
+    loop {
+        if let Some(locked) = files::try_lock(mark)? {
+            return Ok(locked);
+        }
+        if Instant::now() > end {
+            let owner = files::lock_of_another(mark)?.and_then(|lock| lock.pid);
+            let owner = owner.map(|pid| format!(" (kill -CONT {pid})"));
+            bail!(
+                "container {id} has ended, but its 'keel run' doesn't let go of it: if it is stopped, let it go on{}",
+                owner.unwrap_or_default()
+            );
+        }
+        sleep(Duration::from_millis(1));
     }
 }
 
