@@ -61,36 +61,37 @@ impl Root {
     }
 
     fn make_until_link(&self, path: &Path, directory: bool) -> Result<Made> {
-        let mut parts = path.components();
-        let mut here = PathBuf::from("/");
-        let mut parent = self.as_fd().try_clone_to_owned()?;
-        while let Some(part) = parts.next() {
-            here.push(part);
-            if let Some(found) = self.find(&here, ResolveFlags::empty())? {
-                parent = found;
-                continue;
-            }
-            let last = parts.as_path().as_os_str().is_empty();
-            let name: &Path = part.as_ref();
-            match make_one(parent.as_fd(), name, directory || !last) {
+        let folder = path.parent().with_context(|| format!("{} vanished", path.display()))?;
+        // From the end: most often only the last part is missing.
+        let parent = match self.find(folder, ResolveFlags::empty())? {
+            Some(found) => found,
+            None => match self.make_until_link(folder, true)? {
+                Made::All(made) => made,
+                Made::Link(elsewhere) => {
+                    let rest = path.strip_prefix(folder).unwrap_or(path);
+                    return Ok(Made::Link(elsewhere.join(rest)));
+                }
+            },
+        };
+        // A `..` is there by now.
+        if let Some(name) = path.file_name() {
+            match make_one(parent.as_fd(), name.as_ref(), directory) {
                 Ok(()) => {}
                 // There, and yet not found: a link to what isn't there. What it means is made, as
                 // with /etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf in many images.
                 Err(Errno::EXIST) => {
                     let link = readlinkat(&parent, name, Vec::new()).map_err(io::Error::from)?;
-                    here.set_file_name(OsStr::from_bytes(link.as_bytes()));
-                    return Ok(Made::Link(here.join(parts.as_path())));
+                    return Ok(Made::Link(folder.join(OsStr::from_bytes(link.as_bytes()))));
                 }
                 Err(errno) => {
-                    let what = format!("make {} in the container", here.display());
+                    let what = format!("make {} in the container", path.display());
                     return Err(io::Error::from(errno)).context(what);
                 }
             }
-            // Looked up from the top once more: whatever stands there by now is inside.
-            let made = self.find(&here, ResolveFlags::empty())?;
-            parent = made.with_context(|| format!("{} vanished", here.display()))?;
         }
-        Ok(Made::All(parent))
+        // Looked up from the top once more: whatever stands there by now is inside.
+        let made = self.find(path, ResolveFlags::empty())?;
+        Ok(Made::All(made.with_context(|| format!("{} vanished", path.display()))?))
     }
 
     /// The directory `path` inside the container, made if it is missing.
