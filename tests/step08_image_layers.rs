@@ -1,6 +1,6 @@
 //! Step 8: images.
 
-use crate::harness::needs::Need::Nft;
+use crate::harness::needs::Need::{Nft, Users};
 use crate::harness::{Test, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -107,6 +107,20 @@ pub(crate) const TESTS: &[Test] = &[
         $ echo $?
     ",
     ),
+    transcript(
+        "08-image-layers/killed",
+        "
+        $ step08-image-layers import rootfs busybox > /dev/null
+        $ mkfifo hold ready
+        $ step08-image-layers run --network none --user 1000 busybox sh -c 'echo up; exec cat' < hold > ready &
+        $ exec 3> hold
+        $ read up < ready
+        $ kill -9 $!
+        $ for i in $(seq 200); do pidof cat > /dev/null || break; sleep 0.01; done
+        $ pidof cat || echo gone
+    ",
+    )
+    .needs(&[Users]),
     transcript(
         "08-image-layers/help",
         "

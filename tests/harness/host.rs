@@ -54,10 +54,10 @@ pub(crate) fn expect_no_cgroup_left() -> Result<(), Failed> {
     if left.is_empty() { Ok(()) } else { Err(format!("cgroups left behind: {left:#?}").into()) }
 }
 
-/// A lab's cgroup is named after its first process: `…/keel/lab-PID`.
+/// A lab's cgroup is named after its first process: `…/keel/lab-PID-NAMESPACE`.
 fn is_of_a_lab_that_is_gone(path: &str) -> bool {
     let name = path.split("/keel/lab-").nth(1).unwrap_or_default();
-    let pid = name.split('/').next().unwrap_or_default();
+    let pid = name.split('-').next().unwrap_or_default();
     !pid.is_empty() && !Path::new("/proc").join(pid).exists()
 }
 

@@ -9,7 +9,7 @@ const RULES: &[(&str, &str)] = &[
     // A shell's word for a job that it started or that ended.
     (r"(?m)^\[\d+\] \d+\n", ""),
     // The same for a background job that SIGTERM ended: when it says so is a matter of chance.
-    (r"(?m)^(\S+: line \d+: +\d+ )?Terminated( .*)?\n", ""),
+    (r"(?m)^(\S+: line \d+: +\d+ )?(Terminated|Killed)( .*)?\n", ""),
     (r"kill pid \d+", "kill pid <pid>"),
     // Namespaces' inodes: uts:[4026532198].
     (

@@ -38,7 +38,7 @@ impl Lab {
     /// # Errors
     /// When this machine forbids it, with what forbids it, or the command can't be run.
     pub fn run(&self) -> Result<Exit> {
-        let name = format!("lab-{}", std::process::id());
+        let name = format!("lab-{}", cgroups::unique_name()?);
         // An ordinary user without a delegated cgroup has a lab without one.
         let cgroup = Cgroup::create_with_all(&name).ok();
         let _janitor = cgroup.as_ref().map(|_| Janitor::hire(&name)).transpose()?;

@@ -16,7 +16,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use unshare::Namespace;
 
 use crate::plan::Plan;
-use crate::user::Parent;
+use pid_ns::Parent;
 
 /// What takes the place of the process's stdin, stdout and stderr.
 #[derive(Debug)]

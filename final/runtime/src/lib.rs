@@ -31,8 +31,8 @@ use unshare::Namespace;
 pub use bundle::Bundle;
 use child::Child;
 pub use child::Stdio;
+use pid_ns::Parent;
 use plan::Plan;
-use user::Parent;
 
 /// What a config can't say.
 #[derive(Debug, Default)]

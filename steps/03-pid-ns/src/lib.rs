@@ -12,6 +12,7 @@
 
 mod exit;
 mod init;
+mod parent;
 mod proc;
 mod report;
 mod signals;
@@ -32,6 +33,7 @@ use unshare::Namespace;
 
 pub use exit::Exit;
 pub use init::become_init;
+pub use parent::Parent;
 pub use proc::{mount_proc, start_time, unmount_proc};
 use signals::Deferred;
 

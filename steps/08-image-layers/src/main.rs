@@ -14,6 +14,7 @@ use image_layers::user::User;
 use image_layers::{History, Image, NotFound, Store, config};
 use mount_ns::View;
 use overlayfs::Overlay;
+use pid_ns::Parent;
 use unshare::Namespace::{self, Ipc, Mount, Pid, Uts};
 use veth_bridge::files::Files;
 use veth_bridge::{Bridge, Network, Port};
@@ -137,6 +138,7 @@ fn container(image: Image, run: Run) -> Result<ExitCode> {
         [Uts, Ipc, Pid, Mount].into_iter().chain(network.namespace()).collect();
     let birthplace = cgroup.birthplace()?;
     let born_in = birthplace.as_ref().map(AsFd::as_fd);
+    let parent = Parent::this()?;
     let container = pid_ns::spawn_into(born_in, &namespaces, || {
         cgroup.join()?;
         unshare::leave(&[Namespace::Cgroup])?;
@@ -157,6 +159,7 @@ fn container(image: Image, run: Run) -> Result<ExitCode> {
         let user = User::resolve(Path::new("/"), user)?;
         let env = config::environment(&image.config, &user, &[]);
         user.switch_to()?;
+        parent.take_me_along()?; // the kernel forgets that when the user changes
         Program { args, env, cwd }.exec()
     })?;
 
