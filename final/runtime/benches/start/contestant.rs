@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -36,7 +37,7 @@ pub struct Call {
     /// The working directory.
     pub folder: PathBuf,
     /// Another mount namespace to be run in.
-    pub world: Option<&'static World>,
+    pub world: Option<Arc<World>>,
 }
 
 /// What one run took.
@@ -64,7 +65,7 @@ impl Contestant {
     /// When it fails: with what it has to say.
     pub fn run(&self) -> Result<Sample> {
         match &self.start {
-            Start::Program(call) => match call.world {
+            Start::Program(call) => match &call.world {
                 Some(world) => world.within(|| call.run()),
                 None => call.run(),
             },

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -23,13 +24,13 @@ impl World {
     ///
     /// # Errors
     /// When something can't be mounted.
-    pub fn without_unified() -> Result<Option<&'static World>> {
+    pub fn without_unified() -> Result<Option<Arc<World>>> {
         let controllers = Path::new(CGROUPS).join(UNIFIED).join("cgroup.controllers");
         if fs::read_to_string(controllers).unwrap_or_default().trim().is_empty() {
             return Ok(None);
         }
         let world = in_thread(make).context("show cgroups of version 1 alone")?;
-        Ok(Some(Box::leak(Box::new(World(world)))))
+        Ok(Some(Arc::new(World(world))))
     }
 
     /// Does some work in it.

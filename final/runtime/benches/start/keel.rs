@@ -7,9 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::Ground;
-use crate::bundle::Bundle;
 use crate::contestant::{Call, Contestant, Start};
+use crate::{Ground, bundle};
 
 /// The contestant that has a floor of its own.
 pub const STEP_4: &str = "step 4";
@@ -70,8 +69,8 @@ pub fn contestants(
             break;
         }
         let mode = if cgroup { "enabled" } else { "disabled" };
-        let bundle = Bundle::write(ground, "keel-runtime", cgroup)?;
-        let runtime = format!("keel-runtime run {}", bundle.folder.display());
+        let bundle = bundle::write(ground, "keel-runtime", cgroup)?;
+        let runtime = format!("keel-runtime run {}", bundle.display());
         let run = format!("keel run --rm --cgroups={mode} --network");
         let pair = |name, words: &str| Contestant { cgroup: Some(cgroup), ..line(name, words) };
         lines.extend([

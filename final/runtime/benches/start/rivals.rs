@@ -7,10 +7,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::Ground;
-use crate::bundle::Bundle;
 use crate::contestant::{Call, Contestant, Start};
 use crate::hybrid::World;
+use crate::{Ground, bundle};
 
 /// The rivals, those that aren't installed among `left_out`.
 ///
@@ -33,16 +32,16 @@ pub fn contestants(
 
     if installed("crun", left_out) {
         for (cgroup, manager) in [(false, "disabled"), (true, "cgroupfs")] {
-            let bundle = Bundle::write(ground, "crun", cgroup)?;
+            let bundle = bundle::write(ground, "crun", cgroup)?;
             let words = format!("crun --root {lab}/crun --cgroup-manager={manager} run crun");
-            add("crun run", Some(cgroup), words, &bundle.folder, world);
+            add("crun run", Some(cgroup), words, &bundle, world.clone());
         }
     }
     if installed("runc", left_out) {
         // It makes cgroups whether a bundle names one or not.
-        let bundle = Bundle::write(ground, "runc", true)?;
+        let bundle = bundle::write(ground, "runc", true)?;
         let words = format!("runc --root {lab}/runc run runc");
-        add("runc run", Some(true), words, &bundle.folder, None);
+        add("runc run", Some(true), words, &bundle, None);
     }
     if installed("bwrap", left_out) {
         let words = format!(
@@ -54,11 +53,11 @@ pub fn contestants(
     if installed("podman", left_out) {
         for (cgroup, mode) in [(false, "disabled"), (true, "enabled")] {
             let words = format!(
-                "podman --root {lab}/podman --runroot {lab}/podman-run --cgroup-manager=cgroupfs \
-                 --events-backend=none run --rm --network=none --cgroups={mode} \
+                "podman --root {lab}/podman --storage-driver=vfs --cgroup-manager=cgroupfs \
+                 --events-backend=file run --rm --network=none --cgroups={mode} \
                  --rootfs {lab}/rootfs /bin/true"
             );
-            add("podman run --network none", Some(cgroup), words, &ground.lab, world);
+            add("podman run --network none", Some(cgroup), words, &ground.lab, world.clone());
         }
     }
     Ok(lines)
