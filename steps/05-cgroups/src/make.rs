@@ -108,7 +108,9 @@ fn not_writable(places: &[Place]) -> String {
     let (Some(first), on_v2) =
         (places.first(), places.iter().find(|place| place.folder.version == Version::V2))
     else {
-        return "no cgroups are mounted here (mount -t cgroup2 cgroup2 /sys/fs/cgroup)".to_owned();
+        return "no cgroups are mounted here (on a host: mount -t cgroup2 cgroup2 /sys/fs/cgroup; in the \
+                lab: whoever opened it may make none, 'cargo workshop doctor' tells how to)"
+            .to_owned();
     };
     let shown = on_v2.unwrap_or(first).folder.path.display();
     match on_v2 {
