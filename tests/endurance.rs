@@ -102,8 +102,10 @@ fn killed_run() {
                 moment $i
                 kill -9 $keel 2> /dev/null
                 wait $keel 2> /dev/null
-                keel ps > /dev/null || echo "$command, round $i: keel ps ended with $?"
-                keel rm -f victim > removed 2>&1 || cat removed
+                if [ -z $rm ]; then
+                    keel rm victim > removed 2>&1
+                    grep -v -e '^victim$' -e 'no such container' removed
+                fi
                 clean || echo "$command, round $i: the next run ended with $?"
             done
         done
