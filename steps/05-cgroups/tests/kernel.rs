@@ -91,7 +91,7 @@ fn limits_come_back_as_they_were_set() {
     assert_eq!(seen, Limits { cpu_weight: seen.cpu_weight, ..limits });
 
     // What its processes see of themselves.
-    let mut child = own.run("sleep 60");
+    let mut child = own.run("exec sleep 60");
     let view = cgroups::of(Pid::from_raw(child.id() as i32)).unwrap();
     assert_eq!(view.limits().unwrap(), seen);
     assert_eq!(view.path(), own.path());
