@@ -35,7 +35,7 @@ pub fn build() -> Result<()> {
         return Ok(());
     }
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(repository()).args(["build", "--workspace", "--bins", "--quiet"]);
+    cargo.current_dir(repository()).args(["build", "--workspace", "--bins"]);
     if bin_dir()?.ends_with("release") {
         cargo.arg("--release");
     }
