@@ -103,6 +103,17 @@ pub(crate) const TESTS: &[Test] = &[
     )
     .needs(&[Nft]),
     transcript(
+        "07-veth-bridge/subnet-in-use",
+        "
+        $ ip link add taken type bridge
+        $ ip address add 10.77.5.1/24 dev taken
+        $ ip link set taken up
+        $ step07-veth-bridge rootfs true
+        $ echo $?
+    ",
+    )
+    .needs(&[Nft]),
+    transcript(
         "07-veth-bridge/bad-flags",
         "
         $ step07-veth-bridge --network moon rootfs true 2>&1 | head -1

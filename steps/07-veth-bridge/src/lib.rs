@@ -28,11 +28,11 @@ mod nat;
 mod netlink;
 mod netns;
 mod port;
+mod route;
 mod subnet;
 mod sysctl;
-pub mod view;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -48,7 +48,6 @@ pub use netns::NetNs;
 use port::Reserved;
 pub use port::{Port, Protocol};
 pub use subnet::Subnet;
-pub use view::{NetView, view};
 
 /// A network for containers: a bridge, its subnet, and the folder in which its addresses are kept.
 #[derive(Debug, Clone)]
@@ -165,7 +164,7 @@ impl Bridge {
         let found = match link::find(netlink, name)? {
             Some(found) => found,
             None => {
-                self.require_free_subnet()?;
+                self.require_free_subnet(netlink)?;
                 link::make_bridge(netlink, name, self.gateway())?;
                 link::find(netlink, name)?.context("look for the new bridge")?
             }
@@ -185,20 +184,12 @@ impl Bridge {
     }
 
     /// A subnet that the host reaches elsewhere would be cut off from it.
-    fn require_free_subnet(&self) -> Result<()> {
-        let routes = view::here()?.routes;
-        let taken = routes.iter().find(|route| match route.destination {
-            Some((IpAddr::V4(network), prefix)) => self.subnet.overlaps(network, prefix),
-            _ => false,
-        });
-        match taken {
-            Some(route) => bail!(
-                "the subnet {} is in use by {}: choose another",
-                self.subnet,
-                route.device.as_deref().unwrap_or("another route")
-            ),
-            None => Ok(()),
-        }
+    fn require_free_subnet(&self, netlink: &mut Netlink) -> Result<()> {
+        let routes = route::list(netlink)?;
+        let taken = routes.iter().find(|route| self.subnet.overlaps(route.network, route.prefix));
+        let Some(taken) = taken else { return Ok(()) };
+        let by = taken.device_name(netlink).unwrap_or_else(|| "another route".to_owned());
+        bail!("the subnet {} is in use by {by}: choose another", self.subnet)
     }
 
     /// Takes back what dead containers have left: leases and published ports. [`Bridge::attach`]
