@@ -105,6 +105,29 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
     transcript(
+        "01-chroot/dot-dot",
+        "
+        $ step01-chroot rootfs sh -c 'cd /../../..; pwd; ls -d /lab'
+    ",
+    ),
+    transcript(
+        "01-chroot/one-folder",
+        "
+        $ step01-chroot rootfs sh -c 'echo mine > /tmp/note'
+        $ step01-chroot rootfs cat /tmp/note
+        $ cat rootfs/tmp/note
+    ",
+    ),
+    transcript(
+        "01-chroot/smallest",
+        "
+        $ mkdir -p tiny/bin
+        $ cp rootfs/bin/busybox tiny/bin/
+        $ step01-chroot tiny busybox ls -F /
+        $ step01-chroot tiny ls
+    ",
+    ),
+    transcript(
         "01-chroot/no-interpreter",
         "
         $ echo '#!/bin/python3' > rootfs/script

@@ -1,8 +1,15 @@
 //! Step 2: own names.
 
-use crate::harness::{Test, transcript};
+use std::fmt::Write;
+use std::fs;
+
+use regex::Regex;
+use workshop::prepare::repository;
+
+use crate::harness::{Test, function, snapshot, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
+    function("02-unshare/table", table_of_namespaces),
     transcript(
         "02-unshare/hostname",
         "
@@ -85,6 +92,26 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
     transcript(
+        "02-unshare/first-values",
+        "
+        $ unshare --net ip -oneline link show up | wc -l
+        $ unshare --user id -u
+        $ sort /proc/mounts > outside
+        $ unshare --mount sort /proc/mounts | cmp - outside && echo the same mounts
+    ",
+    ),
+    transcript(
+        "02-unshare/shared-by-two",
+        "
+        $ mkfifo rootfs/ready rootfs/look
+        $ step02-unshare rootfs sh -c 'echo > /ready; read line < /look; hostname' &
+        $ read line < rootfs/ready
+        $ nsenter --uts=/proc/$!/ns/uts hostname renamed
+        $ echo > rootfs/look; wait $!
+        $ hostname
+    ",
+    ),
+    transcript(
         "02-unshare/by-hand",
         r#"
         $ cat > compare.sh <<'END'
@@ -108,3 +135,53 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
 ];
+
+/// What `docker run` does with each kind, and the chapter that takes it up. Docker's defaults are in moby:
+/// daemon/pkg/oci/defaults.go (commit 23f2c12), daemon/oci_linux.go (4460acf), daemon/config/config_linux.go
+/// (d606d5c).
+const DOCKER: [(&str, &str, &str); 8] = [
+    ("Mount", "new", "[4](04-mount-ns.md)"),
+    ("Uts", "new; `--uts=host`", "2"),
+    ("Ipc", "new; `--ipc=host`, `--ipc=container:NAME`", "2"),
+    ("Pid", "new; `--pid=host`, `--pid=container:NAME`", "[3](03-pid-ns.md)"),
+    ("Net", "new; `--network=host`, `--network=container:NAME`", "[7](07-veth-bridge.md)"),
+    ("User", "the host's, unless dockerd runs with `userns-remap`; `--userns=host`", "later"),
+    ("Cgroup", "new on cgroup v2, the host's on v1; `--cgroupns`", "[5](05-cgroups.md)"),
+    ("Time", "the host's; there is no flag", "2"),
+];
+
+/// The chapter's table of all eight kinds. Its words are the source's: the enum's doc comments, and the names
+/// and flags below them.
+fn table_of_namespaces() {
+    let source = fs::read_to_string(repository().join("steps/02-unshare/src/lib.rs")).unwrap();
+    let find = |pattern: &str| -> Vec<String> {
+        let found = Regex::new(pattern).unwrap().captures(&source);
+        let found = found.unwrap_or_else(|| panic!("the source has no {pattern}"));
+        found.iter().skip(1).flatten().map(|part| part.as_str().to_owned()).collect()
+    };
+
+    let mut table =
+        "| kind | isolates | flag | manual | since Linux | `docker run` | chapter |\n".to_owned();
+    table += "| --- | --- | --- | --- | --- | --- | --- |\n";
+    let all =
+        &find(r"pub const ALL: \[Namespace; 8\] = \{\s+use Namespace::\*;\s+\[([\w, ]+)\]")[0];
+    for kind in all.split(", ") {
+        let doc = find(&format!(r"/// (.+) \(([\d.]+), (\d+)\)\. (\w+\(7\))\n +{kind},"));
+        let [isolates, version, year, manual] = doc.as_slice() else { panic!("{kind}: {doc:?}") };
+        let name = &find(&format!(r#"Namespace::{kind} => "(\w+)""#))[0];
+        let flag = &find(&format!(r"Namespace::{kind} => libc::(\w+)"))[0];
+        let docker = DOCKER.iter().find(|(of, ..)| *of == kind);
+        let (_, docker, chapter) = docker.unwrap_or_else(|| panic!("{kind}: what does Docker do?"));
+        let row = [
+            &format!("`{name}`"),
+            isolates,
+            &format!("`{flag}`"),
+            manual,
+            &format!("{version} ({year})"),
+            *docker,
+            *chapter,
+        ];
+        writeln!(table, "| {} |", row.join(" | ")).unwrap();
+    }
+    snapshot::hold("02-unshare/table", &table);
+}

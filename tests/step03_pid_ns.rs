@@ -106,6 +106,26 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
     transcript(
+        "03-pid-ns/two-numbers",
+        r#"
+        $ step03-pid-ns rootfs sleep 1000 &
+        $ until [ $sleeper ]; do sleeper=$(grep -slx sleep /proc/[0-9]*/comm | cut -d / -f 3); done
+        $ awk '/NSpid/ { print NF - 1, "numbers, the last is", $NF }' /proc/$sleeper/status
+        $ kill -TERM $sleeper
+        $ kill -0 $sleeper && echo still there
+        $ kill -KILL $sleeper; wait $!
+        $ echo $?
+    "#,
+    ),
+    transcript(
+        "03-pid-ns/all-die-with-pid-1",
+        "
+        $ touch rootfs/dev/null
+        $ step03-pid-ns rootfs sh -c 'sleep 1000 & echo the first process ends'
+        $ grep -slx sleep /proc/[0-9]*/comm | wc -l
+    ",
+    ),
+    transcript(
         "03-pid-ns/by-hand",
         "
         $ unshare --pid --fork cat /proc/1/comm

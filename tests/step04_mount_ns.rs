@@ -141,11 +141,46 @@ pub(crate) const TESTS: &[Test] = &[
         $ mkdir stage
         $ mount -t tmpfs stage stage
         $ mount --make-shared stage
+        $ findmnt -n -o PROPAGATION stage
         $ mkdir stage/a stage/b
         $ unshare --mount --propagation unchanged mount -t tmpfs leak stage/a
         $ grep -c ^leak /proc/mounts
         $ unshare --mount --propagation private mount -t tmpfs leak stage/b
         $ grep -c ^leak /proc/mounts
+    ",
+    ),
+    transcript(
+        "04-mount-ns/slave-by-hand",
+        "
+        $ mkdir stage
+        $ mount -t tmpfs stage stage
+        $ mount --make-shared stage
+        $ mkdir stage/out stage/in
+        $ mkfifo ready go
+        $ inside='mount -t tmpfs out stage/out; echo > ready; read line < go; grep -c ^in /proc/mounts'
+        $ unshare --mount --propagation slave sh -c \"$inside\" &
+        $ read line < ready
+        $ grep -c ^out /proc/mounts
+        $ mount -t tmpfs in stage/in
+        $ echo > go; wait $!
+    ",
+    ),
+    transcript(
+        "04-mount-ns/trap-by-name",
+        "
+        $ mkdir victim
+        $ ln -s ../../../../lab/victim rootfs/trap
+        $ mount -t tmpfs sprung rootfs/trap
+        $ grep ^sprung /proc/mounts | cut -d ' ' -f 2
+    ",
+    ),
+    transcript(
+        "04-mount-ns/trap-in-root",
+        "
+        $ mkdir victim
+        $ ln -s ../../../../lab/victim rootfs/trap
+        $ step04-mount-ns --tmpfs /trap rootfs grep -o /lab/victim /proc/mounts
+        $ grep -c victim /proc/mounts
     ",
     ),
     transcript(
