@@ -116,6 +116,31 @@ pub(crate) const TESTS: &[Test] = &[
     )
     .needs(&[Cgroup]),
     transcript(
+        "05-cgroups/by-hand-memory",
+        r#"
+        $ cat > memory.sh <<'END'
+        > here=/sys/fs/cgroup
+        > if [ -e $here/cgroup.controllers ]; then     # version 2
+        >     mkdir $here/rest
+        >     for pid in $(cat $here/cgroup.procs); do echo $pid > $here/rest/cgroup.procs; done 2> /dev/null
+        >     echo +memory > $here/cgroup.subtree_control
+        >     limit=memory.max  swap=memory.swap.max  most=0  kills=memory.events
+        > else                                         # version 1
+        >     here=$here/memory
+        >     limit=memory.limit_in_bytes  swap=memory.memsw.limit_in_bytes  most=16M  kills=memory.oom_control
+        > fi
+        > mkdir $here/box
+        > echo 16M > $here/box/$limit
+        > [ ! -e $here/box/$swap ] || echo $most > $here/box/$swap
+        > rootfs/bin/busybox sh -c "echo 0 > $here/box/cgroup.procs; exec tail -c 64m /dev/zero"
+        > echo "exit code $?"
+        > grep 'oom_kill ' $here/box/$kills
+        > END
+        $ sh memory.sh
+    "#,
+    )
+    .needs(&[Cgroup]),
+    transcript(
         "05-cgroups/own",
         "
         $ xray --normal -- step05-cgroups -m 64m --cpus 0.5 --pids-limit 32 rootfs cat 2> /dev/null | grep -E 'own:|cgroup|[ys] limit'

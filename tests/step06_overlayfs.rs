@@ -112,6 +112,37 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
     transcript(
+        "06-overlayfs/three-ways",
+        "
+        $ mkdir base upper work merged
+        $ head -c 8M /dev/zero > base/big
+        $ for n in $(seq 1000); do echo $n > base/$n; done
+        $ cp -r base copied
+        $ cp -rl base linked
+        $ mount -t overlay overlay -o lowerdir=base,upperdir=upper,workdir=work merged
+        $ for way in copied linked merged; do ls $way | wc -l; done
+        $ du -s --inodes base copied linked upper
+        $ echo hello >> copied/1
+        $ echo hello >> merged/1
+        $ cat base/1
+        $ echo hello >> linked/1
+        $ cat base/1
+    ",
+    ),
+    transcript(
+        "06-overlayfs/two-lowers",
+        "
+        $ mkdir one two upper work merged
+        $ echo from one | tee one/both one/only-one > /dev/null
+        $ echo from two | tee two/both two/only-two > /dev/null
+        $ mount -t overlay overlay -o lowerdir=two:one,upperdir=upper,workdir=work merged
+        $ grep -r . merged | sort
+        $ rm merged/both
+        $ grep -r . merged | sort
+        $ find upper one two -name both -exec stat -c '%n: %F' {} +
+    ",
+    ),
+    transcript(
         "06-overlayfs/own",
         "
         $ xray --own -- step06-overlayfs rootfs cat

@@ -185,6 +185,81 @@ pub(crate) const TESTS: &[Test] = &[
     "#,
     ),
     transcript(
+        "07-veth-bridge/masquerade",
+        r#"
+        $ mount -t tmpfs tmpfs /run
+        $ at() { place=$1; shift; nsenter --net=/run/netns/$place "$@"; }
+        $ plug() {        # name, address: a network namespace, and a cable to it
+        >     ip netns add $1
+        >     ip link add to-$1 type veth peer name eth0 netns $1
+        >     ip link set to-$1 up
+        >     at $1 ip address add $2 dev eth0
+        >     at $1 ip link set eth0 up
+        > }
+        $ plug web 10.9.0.2/24
+        $ ip address add 10.9.0.1/24 dev to-web
+        $ at web ip route add default via 10.9.0.1
+        $ plug world 192.0.2.9/24
+        $ ip address add 192.0.2.1/24 dev to-world
+        $ mkdir -p site/cgi-bin
+        $ printf '#!/bin/sh\necho; echo "you are $REMOTE_ADDR"\n' > site/cgi-bin/who
+        $ chmod +x site/cgi-bin/who
+        $ at world rootfs/bin/busybox httpd -p 192.0.2.9:80 -h site
+        $ rootfs/bin/busybox wget -q -O - http://192.0.2.9/cgi-bin/who
+        $ echo 1 > /proc/sys/net/ipv4/ip_forward
+        $ at web rootfs/bin/busybox ping -c 1 -W 1 192.0.2.9 | grep received
+        $ at world ip route get 10.9.0.2
+        $ nft -f - <<'END'
+        > table ip home {
+        >     chain postrouting {
+        >         type nat hook postrouting priority srcnat
+        >         ip saddr 10.9.0.0/24 oifname "to-world" masquerade
+        >     }
+        > }
+        > END
+        $ at web rootfs/bin/busybox wget -q -O - http://192.0.2.9/cgi-bin/who
+    "#,
+    )
+    .needs(&[Nft]),
+    transcript(
+        "07-veth-bridge/five-points",
+        r#"
+        $ cat > watch.nft <<'END'
+        > add table ip watch
+        > delete table ip watch
+        > table ip watch {
+        >     chain prerouting  { type filter hook prerouting priority 0; icmp type { echo-request, echo-reply } counter; }
+        >     chain input       { type filter hook input priority 0; icmp type { echo-request, echo-reply } counter; }
+        >     chain forward     { type filter hook forward priority 0; icmp type { echo-request, echo-reply } counter; }
+        >     chain output      { type filter hook output priority 0; icmp type { echo-request, echo-reply } counter; }
+        >     chain postrouting { type filter hook postrouting priority 0; icmp type { echo-request, echo-reply } counter; }
+        > }
+        > END
+        $ way() {         # command: the packets that pass each point meanwhile
+        >     nft -f watch.nft
+        >     "$@" | grep -o '. packets received'
+        >     nft list table ip watch | sed -n 's/.*chain \(.*\) {/\1/p; s/.*packets \([0-9]*\).*/\1/p' | paste -sd' '
+        > }
+        $ [ ! -e /proc/sys/net/bridge ] || echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables
+        $ mkfifo hold ready
+        $ step07-veth-bridge rootfs sh -c 'hostname -i; cat' < hold > ready &
+        $ exec 3> hold
+        $ read db < ready
+        $ mount -t tmpfs tmpfs /run
+        $ ip netns add world
+        $ ip link add to-world type veth peer name eth0 netns world
+        $ ip link set to-world up
+        $ ip address add 192.0.2.1/24 dev to-world
+        $ nsenter --net=/run/netns/world ip address add 192.0.2.9/24 dev eth0
+        $ nsenter --net=/run/netns/world ip link set eth0 up
+        $ way step07-veth-bridge rootfs ping -c 1 $db
+        $ way step07-veth-bridge rootfs ping -c 1 10.77.0.1
+        $ way step07-veth-bridge rootfs ping -c 1 192.0.2.9
+        $ way rootfs/bin/busybox ping -c 1 $db
+    "#,
+    )
+    .needs(&[Nft]),
+    transcript(
         "07-veth-bridge/island",
         "
         $ unshare --net ip -br link

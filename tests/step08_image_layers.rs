@@ -147,17 +147,39 @@ pub(crate) const TESTS: &[Test] = &[
         "08-image-layers/by-hand",
         r#"
         $ step08-image-layers import rootfs busybox > /dev/null
+        $ step08-image-layers run --network none --upper mine busybox sh -c 'echo hi > /hello; rm /etc/group'
+        $ step08-image-layers commit mine busybox busybox:mine > /dev/null
         $ cd store
         $ ls
+        $ cat index.json
         $ blob() { echo blobs/sha256/$(grep -o 'sha256:[0-9a-f]*' $1 | sed -n "s/sha256:// ; $2 p"); }
-        $ manifest=$(blob index.json 1)
-        $ tr ',' '\n' < $manifest | grep -e mediaType -e digest
+        $ manifest=$(blob index.json 2)
+        $ sha256sum < $manifest | grep -q ^${manifest#blobs/sha256/} && echo the name is the digest
+        $ show() { sed 's/,"/,\n"/g; s/},{/},\n{/g' $1; echo; }
+        $ show $manifest
+    "#,
+    ),
+    transcript(
+        "08-image-layers/config",
+        r#"
+        $ step08-image-layers import rootfs busybox > /dev/null
+        $ step08-image-layers run --network none --upper mine busybox sh -c 'echo hi > /hello; rm /etc/group'
+        $ step08-image-layers commit mine busybox busybox:mine > /dev/null
+        $ cd store
+        $ blob() { echo blobs/sha256/$(grep -o 'sha256:[0-9a-f]*' $1 | sed -n "s/sha256:// ; $2 p"); }
+        $ show() { sed 's/,"/,\n"/g; s/},{/},\n{/g' $1; echo; }
+        $ manifest=$(blob index.json 2)
         $ config=$(blob $manifest 1)
-        $ tr ',' '\n' < $config | grep -e Env -e Cmd -e diff_ids
-        $ layer=$(blob $manifest 2)
-        $ sha256sum < $layer | grep -q ^${layer#blobs/sha256/} && echo the name is the digest
-        $ gzip -dc $layer | sha256sum | cut -c 1-64 | grep -q -f - $config && echo the config has the digest of the tar archive inside
-        $ tar -tf $layer | head -3
+        $ show $config
+        $ tar -tf $(blob $manifest 2) | head -4
+        $ tar -tf $(blob $manifest 3)
+        $ lower=$(gzip -dc $(blob $manifest 2) | sha256sum | cut -c 1-64)
+        $ upper=$(gzip -dc $(blob $manifest 3) | sha256sum | cut -c 1-64)
+        $ grep -q "sha256:$lower\",\"sha256:$upper" $config && echo these are the diff ids
+        $ ls layers/$lower
+        $ chain=$(printf "sha256:$lower sha256:$upper" | sha256sum | cut -c 1-64)
+        $ ls layers/$chain
+        $ stat -c '%n: %F' $(find layers/$chain -name group) | cut -d/ -f3-
     "#,
     ),
     transcript(

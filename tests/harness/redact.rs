@@ -29,6 +29,9 @@ const RULES: &[(&str, &str)] = &[
     // Interfaces on the host's side, and hardware addresses.
     (r"\bveth[0-9a-z]+\b", "veth<n>"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<mac>"),
+    // What an image's JSON says of its blobs and of this machine.
+    (r#"("size": ?)\d+"#, "$1<bytes>"),
+    (r#"("architecture": ?")\w+"#, "$1<this machine's>"),
     // An image's size depends on the busybox in it.
     (r"\b\d+(\.\d+)?[kMG]B\b", "<size>"),
     (r"(round-trip min/avg/max) = \S+ ms", "$1 = <time>"),
