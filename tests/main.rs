@@ -8,6 +8,7 @@ mod book;
 mod endurance;
 mod engine;
 mod engine_bad_input;
+mod engine_trace;
 mod engine_walk;
 mod harness;
 mod rootfs_scripts;
@@ -44,6 +45,7 @@ fn all() -> Vec<Test> {
         step08_image_layers::TESTS,
         engine::TESTS,
         engine_walk::TESTS,
+        engine_trace::TESTS,
         engine_bad_input::TESTS,
         endurance::TESTS,
         attacks::TESTS,
