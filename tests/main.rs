@@ -5,10 +5,10 @@
 
 mod attacks;
 mod book;
+mod doctor;
 mod endurance;
 mod engine;
 mod engine_bad_input;
-mod engine_trace;
 mod engine_walk;
 mod harness;
 mod rootfs_scripts;
@@ -45,12 +45,12 @@ fn all() -> Vec<Test> {
         step08_image_layers::TESTS,
         engine::TESTS,
         engine_walk::TESTS,
-        engine_trace::TESTS,
         engine_bad_input::TESTS,
         endurance::TESTS,
         attacks::TESTS,
         book::TESTS,
         workshop::TESTS,
+        doctor::TESTS,
         rootfs_scripts::TESTS,
     ]
     .concat()

@@ -1,74 +1,56 @@
 //! The doctor: what works on this machine, for this user, and how to mend what doesn't.
 //!
-//! Nothing is guessed from version numbers where it can be tried: each probe does, in throw-away
-//! namespaces, what a chapter will do.
+//! Looking and judging are apart: [`look`] fills a [`Machine`] with facts, and [`judge`] reads nothing
+//! but that. So any machine can be judged anywhere, from what it wrote down.
 
-mod probes;
+pub mod judge;
+mod look;
+pub mod machine;
+pub mod mend;
+pub mod print;
 
-use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use nix::sys::utsname::uname;
-use nix::unistd::geteuid;
 use serde::Serialize;
 
-/// What a probe found.
-#[derive(Debug, Serialize)]
-pub struct Finding {
-    /// What was tried.
-    pub what: &'static str,
-    /// The chapters that rest on it.
-    pub chapters: &'static str,
-    /// Whether it works.
-    pub works: bool,
-    /// What was seen: a version, a kind, the kernel's answer.
-    pub seen: String,
-    /// What to do if it doesn't work.
-    pub mend: Option<String>,
+pub use judge::{Finding, Verdict, judge};
+pub use look::look;
+pub use machine::Machine;
+
+/// How the findings are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// To people.
+    People,
+    /// In one line that can be pasted.
+    Report,
+    /// As JSON, with all that was seen.
+    Json,
 }
 
-/// Makes every probe and prints the findings. The exit code is 1 if something doesn't work.
+/// All of it, for programs.
+#[derive(Serialize)]
+struct All<'a> {
+    machine: &'a Machine,
+    findings: &'a [Finding],
+}
+
+/// Looks, judges and tells. The exit code is 1 if something that is needed fails.
 ///
 /// # Errors
 /// When the findings can't be printed.
-pub fn examine(json: bool) -> Result<ExitCode> {
-    let findings = probes::all();
-    if json {
-        println!("{}", serde_json::to_string_pretty(&findings).context("print the findings")?);
-    } else {
-        print(&findings);
-    }
-    let well = findings.iter().all(|finding| finding.works);
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn print(findings: &[Finding]) {
-    println!("{}\n", this_machine());
-    for Finding { what, chapters, works, seen, mend } in findings {
-        let mark = if *works { "works" } else { "FAILS" };
-        println!("  {mark}  {what:<28} {chapters:<14} {seen}");
-        if let Some(mend) = mend {
-            println!("         mend: {mend}");
+pub fn examine(tell: Tell) -> Result<ExitCode> {
+    let machine = look();
+    let findings = judge(&machine);
+    match tell {
+        Tell::People => print!("{}", print::people(&machine, &findings)),
+        Tell::Report => println!("{}", print::report(&machine, &findings)),
+        Tell::Json => {
+            let all = All { machine: &machine, findings: &findings };
+            println!("{}", serde_json::to_string_pretty(&all).context("print the findings")?);
         }
     }
-    let failing = findings.iter().filter(|finding| !finding.works).count();
-    match failing {
-        0 => println!("\nEverything works here."),
-        n => println!(
-            "\n{n} of {} don't work; the chapters named beside them need it.",
-            findings.len()
-        ),
-    }
-}
-
-/// One line: system, kernel, architecture, user.
-fn this_machine() -> String {
-    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    let name = name.unwrap_or("an unknown system").trim_matches('"').to_owned();
-    let kernel = uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
-    let user = if geteuid().is_root() { "root" } else { "an ordinary user" };
-    let wsl = if kernel.to_lowercase().contains("microsoft") { ", WSL" } else { "" };
-    format!("{name}, Linux {kernel}{wsl}, {}, {user}", std::env::consts::ARCH)
+    let fails = findings.iter().any(|finding| finding.verdict == Verdict::Fails);
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,9 +1,13 @@
-//! What stands around the steps for those who work through them: the [`lab`], the [`tour`] and the
-//! [`doctor`].
+//! What stands around the steps for those who work through them: the lab, the tour and the
+//! [`doctor`]. All but the doctor is for Linux only.
 
 pub mod doctor;
+#[cfg(target_os = "linux")]
 pub mod janitor;
+#[cfg(target_os = "linux")]
 pub mod lab;
+#[cfg(target_os = "linux")]
 mod lab_root;
 pub mod prepare;
+#[cfg(target_os = "linux")]
 pub mod tour;

@@ -1,11 +1,12 @@
 //! `cargo workshop`: what stands around the steps for those who work through them.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use workshop::{doctor, janitor, lab, prepare, tour};
+use workshop::doctor::{self, Tell};
+#[cfg(target_os = "linux")]
+use workshop::{janitor, lab, prepare, tour};
 
 /// Work through Keel: a lab to try things in, a tour of all steps, a doctor for your machine.
 #[derive(Parser)]
@@ -36,9 +37,14 @@ enum Command {
         command: Vec<String>,
     },
     /// Say what works on this machine, which chapters need what doesn't, and how to mend it
+    ///
+    /// It tries, in throw-away namespaces, what the chapters will do. The exit code is 0 if all that is needed works, else 1.
     Doctor {
-        /// Print every probe as JSON
+        /// Print one line that can be pasted into a question: no host's, user's or folder's name is in it
         #[arg(long)]
+        report: bool,
+        /// Print everything that was seen and found as JSON
+        #[arg(long, conflicts_with = "report")]
         json: bool,
     },
     /// Sweep up after a lab whose first process was killed
@@ -49,21 +55,40 @@ enum Command {
     },
 }
 
+#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     chroot::exit::report(run(Args::parse().command))
 }
 
+/// On another system: the doctor says what to do, and so does every other command.
+#[cfg(not(target_os = "linux"))]
+fn main() -> Result<ExitCode> {
+    match Args::parse().command {
+        Command::Doctor { report, json } => doctor::examine(tell(report, json)),
+        _ => anyhow::bail!("this needs Linux: 'cargo workshop doctor' tells how to get one"),
+    }
+}
+
+fn tell(report: bool, json: bool) -> Tell {
+    match (report, json) {
+        (true, _) => Tell::Report,
+        (_, true) => Tell::Json,
+        _ => Tell::People,
+    }
+}
+
+#[cfg(target_os = "linux")]
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Tour { pause } => tour::walk(pause),
         Command::Lab { no_build, command } => {
-            let rootfs: PathBuf = prepare::rootfs()?;
+            let rootfs = prepare::rootfs()?;
             if !no_build {
                 prepare::build()?;
             }
             Ok(lab::Lab::new(rootfs, command).run()?.into())
         }
-        Command::Doctor { json } => doctor::examine(json),
+        Command::Doctor { report, json } => doctor::examine(tell(report, json)),
         Command::Janitor { cgroup } => janitor::sweep_when_left(&cgroup),
     }
 }
