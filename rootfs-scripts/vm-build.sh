@@ -11,7 +11,7 @@ here=$(dirname -- "$0")
 # Where the userland comes from. Its C library must not be older than that of the machine whose programs run
 # in the guest, so it is the newest release's.
 release=trixie
-packages='bash busybox-static coreutils dash diffutils findutils grep iproute2 iputils-ping kmod libgcc-s1
+packages='bash busybox-static coreutils dash diffutils findutils grep iproute2 iputils-ping libgcc-s1
     mount nftables sed strace uidmap util-linux'
 
 # What containers can want of the kernel, below /lib/modules/VERSION/kernel. The rest stays behind: it is ten times as much.
@@ -156,7 +156,8 @@ unpack() {
     ar p "$deb" data.tar.xz | tar -xJp --keep-directory-symlink --no-same-owner -C "$3"
 }
 
-# Programs and libraries, as their packages bring them; a command that none brings is busybox's.
+# Programs and libraries, as their packages bring them; a command that none brings is busybox's, modprobe too: the lists
+# of modules that its depmod writes are for itself.
 unpack_packages() {
     root=$work/root
     mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/usr/lib64" "$root/home/guest"
@@ -177,6 +178,8 @@ unpack_packages() {
 
     find_busybox
     ln -sf dash "$root/usr/bin/sh"
+    # proc(5), /proc/sys/kernel/modprobe: what the kernel calls when a module is missing.
+    ln -s ../bin/busybox "$root/usr/sbin/modprobe"
     for applet in $("$busybox" --list); do
         [ -e "$root/usr/bin/$applet" ] || [ -e "$root/usr/sbin/$applet" ] || ln -s busybox "$root/usr/bin/$applet"
     done

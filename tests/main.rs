@@ -9,6 +9,7 @@ mod doctor;
 mod endurance;
 mod engine;
 mod engine_bad_input;
+mod engine_trace;
 mod engine_walk;
 mod harness;
 mod rootfs_scripts;
@@ -45,6 +46,7 @@ fn all() -> Vec<Test> {
         step08_image_layers::TESTS,
         engine::TESTS,
         engine_walk::TESTS,
+        engine_trace::TESTS,
         engine_bad_input::TESTS,
         endurance::TESTS,
         attacks::TESTS,

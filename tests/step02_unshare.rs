@@ -161,8 +161,8 @@ fn table_of_namespaces() {
     };
 
     let mut table =
-        "| kind | isolates | flag | manual | since Linux | `docker run` | chapter |\n".to_owned();
-    table += "| --- | --- | --- | --- | --- | --- | --- |\n";
+        "| kind | isolates | flag, manual, since | `docker run` | chapter |\n".to_owned();
+    table += "| --- | --- | --- | --- | --- |\n";
     let all =
         &find(r"pub const ALL: \[Namespace; 8\] = \{\s+use Namespace::\*;\s+\[([\w, ]+)\]")[0];
     for kind in all.split(", ") {
@@ -172,15 +172,8 @@ fn table_of_namespaces() {
         let flag = &find(&format!(r"Namespace::{kind} => libc::(\w+)"))[0];
         let docker = DOCKER.iter().find(|(of, ..)| *of == kind);
         let (_, docker, chapter) = docker.unwrap_or_else(|| panic!("{kind}: what does Docker do?"));
-        let row = [
-            &format!("`{name}`"),
-            isolates,
-            &format!("`{flag}`"),
-            manual,
-            &format!("{version} ({year})"),
-            *docker,
-            *chapter,
-        ];
+        let facts = format!("`{flag}`<br>{manual}<br>{version} ({year})");
+        let row = [&format!("`{name}`"), isolates, &facts, *docker, *chapter];
         writeln!(table, "| {} |", row.join(" | ")).unwrap();
     }
     snapshot::hold("02-unshare/table", &table);

@@ -5,6 +5,7 @@ pub(crate) mod lab;
 pub(crate) mod needs;
 pub(crate) mod redact;
 pub(crate) mod snapshot;
+pub(crate) mod trace;
 
 use std::process::ExitCode;
 use std::sync::Arc;

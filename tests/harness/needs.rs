@@ -15,6 +15,8 @@ pub(crate) enum Need {
     Nft,
     /// The program `mdbook`.
     Mdbook,
+    /// The program `strace`.
+    Strace,
     /// Users besides root in the lab: an ordinary user's has only that one.
     Users,
 }
@@ -36,6 +38,7 @@ impl Machine {
             Need::Cgroup => self.cgroup.clone(),
             Need::Nft => program("nft", "nftables"),
             Need::Mdbook => program("mdbook", "cargo install mdbook"),
+            Need::Strace => program("strace", "strace"),
             Need::Users => (!geteuid().is_root())
                 .then(|| "needs root: an ordinary user's lab has no user but root".to_owned()),
         }
