@@ -27,27 +27,27 @@ pub(crate) const TESTS: &[Test] = &[
 
 static INCLUDE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{\{#(?:rustdoc_)?include ([^}:]+)(?::([^}]*))?\}\}").unwrap());
-static LINK: LazyLock<Regex> =
+pub(crate) static LINK: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)").unwrap());
 static ANCHOR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"ANCHOR: ([\w-]+)").unwrap());
 
 /// A page of the book.
-struct Page {
-    path: PathBuf,
-    text: String,
+pub(crate) struct Page {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 /// A fenced block: its language and its lines.
-struct Block<'a> {
-    language: &'a str,
-    lines: Vec<&'a str>,
+pub(crate) struct Block<'a> {
+    pub(crate) language: &'a str,
+    pub(crate) lines: Vec<&'a str>,
 }
 
-fn book() -> PathBuf {
+pub(crate) fn book() -> PathBuf {
     repository().join("book/src")
 }
 
-fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     let mut paths = files_below(&book(), "md");
     paths.sort();
     let read = |path: PathBuf| Page { text: fs::read_to_string(&path).unwrap(), path };
@@ -55,11 +55,11 @@ fn pages() -> Vec<Page> {
 }
 
 impl Page {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.strip_prefix(book()).unwrap().display().to_string()
     }
 
-    fn blocks(&self) -> Vec<Block<'_>> {
+    pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut inside = false;
         for line in self.text.lines() {
@@ -88,7 +88,7 @@ impl Page {
 }
 
 /// Fails with every complaint, one a line.
-fn expect_none(complaints: Vec<String>) {
+pub(crate) fn expect_none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -238,21 +238,23 @@ fn every_page_is_in_the_summary() {
 
 fn builds_without_a_warning() {
     let out = tempfile::tempdir().unwrap();
-    let built = Command::new("mdbook")
-        .arg("build")
-        .arg(repository().join("book"))
-        .arg("--dest-dir")
-        .arg(out.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{said}");
+    let said = build(out.path());
     assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
     assert!(out.path().join("index.html").exists());
 }
 
+/// Builds the book into `out`, and returns what mdBook says.
+pub(crate) fn build(out: &Path) -> String {
+    let mut mdbook = Command::new("mdbook");
+    mdbook.arg("build").arg(repository().join("book")).arg("--dest-dir").arg(out);
+    let built = mdbook.output().unwrap();
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(built.status.success(), "{said}");
+    said
+}
+
 /// The text without its fenced blocks and inline code, where brackets mean something else.
-fn without_code(text: &str) -> String {
+pub(crate) fn without_code(text: &str) -> String {
     let mut inside = false;
     let mut kept = String::new();
     for line in text.lines() {
@@ -274,12 +276,12 @@ fn headings(page: &Path) -> BTreeSet<String> {
     titles.map(|line| id_of(line.trim_start_matches('#').trim())).collect()
 }
 
-fn id_of(title: &str) -> String {
+pub(crate) fn id_of(title: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     title.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

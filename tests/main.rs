@@ -5,12 +5,14 @@
 
 mod attacks;
 mod book;
+mod book_browser;
 mod doctor;
 mod endurance;
 mod engine;
 mod engine_bad_input;
 mod engine_trace;
 mod engine_walk;
+mod errors;
 mod harness;
 mod rootfs_scripts;
 
@@ -49,8 +51,10 @@ fn all() -> Vec<Test> {
         engine_trace::TESTS,
         engine_bad_input::TESTS,
         endurance::TESTS,
+        errors::TESTS,
         attacks::TESTS,
         book::TESTS,
+        book_browser::TESTS,
         workshop::TESTS,
         doctor::TESTS,
         rootfs_scripts::TESTS,

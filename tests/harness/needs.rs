@@ -6,6 +6,8 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
+use super::chromium;
+
 /// Something that not every machine, or not every user, can offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -15,6 +17,8 @@ pub(crate) enum Need {
     Nft,
     /// The program `mdbook`.
     Mdbook,
+    /// Chromium, or another browser that is made of it.
+    Chromium,
     /// The program `strace`.
     Strace,
     /// Users besides root in the lab: an ordinary user's has only that one.
@@ -39,6 +43,9 @@ impl Machine {
             Need::Nft => program("nft", "nftables"),
             Need::Mdbook => program("mdbook", "cargo install mdbook"),
             Need::Strace => program("strace", "strace"),
+            Need::Chromium => chromium::program()
+                .is_none()
+                .then(|| "needs a browser: 'chromium' or 'google-chrome'".to_owned()),
             Need::Users => (!geteuid().is_root())
                 .then(|| "needs root: an ordinary user's lab has no user but root".to_owned()),
         }
