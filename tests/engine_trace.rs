@@ -28,8 +28,10 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ keel import rootfs box > /dev/null
         $ keel run --rm --network none box true
-        $ strace -f -o trace -e trace=clone3,unshare,sethostname,pivot_root,execve keel run --rm --network none box true
-        $ grep -o -e 'CLONE_NEW[A-Z]*' -e 'sethostname' -e 'pivot_root(.*)' -e 'execve(\"/[a-z/]*true\"' trace
+        $ strace -f -o trace -e trace=clone3,unshare,sethostname,pivot_root,execve \\
+        >   keel run --rm --network none box true
+        $ grep -o -e 'CLONE_NEW[A-Z]*' -e 'sethostname' -e 'pivot_root(.*)' \\
+        >   -e 'execve(\"/[a-z/]*true\"' trace
     ",
     )
     .needs(&[Strace, Cgroup]),

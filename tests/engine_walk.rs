@@ -66,6 +66,47 @@ pub(crate) const TESTS: &[Test] = &[
     )
     .needs(&[Cgroup, Nft]),
     transcript(
+        "engine/bundle",
+        "
+        $ mkdir -p bundle
+        $ cat > bundle/config.json <<'END'
+        > {
+        >   \"ociVersion\": \"1.2.0\",
+        >   \"hostname\": \"by-hand\",
+        >   \"root\": { \"path\": \"/lab/rootfs\" },
+        >   \"process\": {
+        >     \"args\": [\"sh\", \"-c\", \"hostname; echo I am $$\"],
+        >     \"cwd\": \"/\",
+        >     \"env\": [\"PATH=/bin\"],
+        >     \"user\": { \"uid\": 0, \"gid\": 0 }
+        >   },
+        >   \"linux\": { \"namespaces\": [{ \"type\": \"mount\" }, { \"type\": \"pid\" }, { \"type\": \"uts\" }] }
+        > }
+        > END
+        $ keel-runtime run bundle
+    ",
+    ),
+    transcript(
+        "engine/bundle-refused",
+        "
+        $ mkdir bundle
+        $ keel import rootfs box > /dev/null
+        $ keel run --name web --network none box true
+        $ sed 's/\"linux\": {/&\\n    \"seccomp\": { \"defaultAction\": \"SCMP_ACT_ERRNO\" },/' keel/names/web/config.json > bundle/config.json
+        $ keel-runtime run bundle
+        $ echo $?
+    ",
+    ),
+    transcript(
+        "engine/one-name",
+        "
+        $ keel import rootfs box > /dev/null
+        $ keel run --name web --network none box true
+        $ readlink keel/names/web
+        $ keel run --name web --network none box true
+    ",
+    ),
+    transcript(
         "engine/work-outside",
         "
         $ exec 9< /lab

@@ -57,6 +57,7 @@ fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to standard output")
 }
 
+// ANCHOR: run
 fn run(run: Run) -> Result<ExitCode> {
     ensure!(!run.tty, "-t is not there yet: terminals come with step 12 (-i works without one)");
     ensure!(
@@ -66,6 +67,7 @@ fn run(run: Run) -> Result<ExitCode> {
     let ended = open(Access::Change)?.run(&run.into())?;
     Ok(ended.exit.into())
 }
+// ANCHOR_END: run
 
 fn images(engine: &Engine, quiet: bool) -> Result<()> {
     let images = engine.images()?;

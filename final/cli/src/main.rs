@@ -12,6 +12,7 @@ use chroot::exit::{self, Coded};
 
 use args::{Command, Keel};
 
+// ANCHOR: main
 fn main() -> ExitCode {
     let Keel { command } = exit::parse();
     // Only for `run` is 125 "keel itself failed": the other codes are the container's. As Docker.
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = commands::execute(command);
     exit::report(if is_run { outcome } else { outcome.or_else(plain_failure) })
 }
+// ANCHOR_END: main
 
 fn plain_failure(error: Error) -> Result<ExitCode> {
     // `keel images | head -1` is no failure.

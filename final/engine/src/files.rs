@@ -21,6 +21,7 @@ pub(crate) enum Durability {
     Machine,
 }
 
+// ANCHOR: replace
 /// Replaces the file `path` by `bytes` in one step: a reader finds the old content or the new one,
 /// and a full disk leaves the old.
 ///
@@ -42,6 +43,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Resu
         .inspect_err(|_| drop(fs::remove_file(&new)))
         .with_context(|| format!("write {}", path.display()))
 }
+// ANCHOR_END: replace
 
 /// [`replace`] with `value` as JSON, indented, since people read these files.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize, how: Durability) -> Result<()> {
@@ -83,6 +85,7 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
+// ANCHOR: locked
 /// A file that this process has locked. The kernel unlocks it when the process ends, however it
 /// does.
 ///
@@ -94,6 +97,7 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
 pub(crate) struct Locked {
     _file: File,
 }
+// ANCHOR_END: locked
 
 /// Opens `path`, making it if it isn't there, and waits until the lock is free.
 pub(crate) fn lock(path: &Path) -> Result<Locked> {

@@ -123,6 +123,7 @@ impl Engine {
         made.map(|()| claimed)
     }
 
+    // ANCHOR: take-name
     /// Links a name to the container `id`. symlink(2) fails when the name is there: so no two
     /// containers can have it.
     fn take_name(&self, wanted: Option<&str>, id: &str) -> Result<String> {
@@ -146,6 +147,7 @@ impl Engine {
             }
         }
     }
+    // ANCHOR_END: take-name
 }
 
 fn hostname(options: &Options, network: &Network, container: &Container) -> String {
@@ -217,6 +219,7 @@ impl Claimed<'_> {
         Ok(wired)
     }
 
+    // ANCHOR: start
     /// Lets it run to its end.
     fn start(mut self, created: Created, pipes: Pipes, wired: Option<Attached>) -> Result<Ended> {
         let log = Log::create(&self.folder().join("log.json"))?;
@@ -240,6 +243,7 @@ impl Claimed<'_> {
         rest.write();
         Ok(ended)
     }
+    // ANCHOR_END: start
 
     /// Writes down how it ended, and lets go of it.
     fn finish(mut self) -> Result<()> {

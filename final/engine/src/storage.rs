@@ -77,6 +77,7 @@ fn probe(folder: &Path) -> Result<Result<()>> {
     attempt
 }
 
+// ANCHOR: try-overlay
 fn try_overlay(scratch: &Path) -> Result<Result<()>> {
     let (lower, target) = (scratch.join("lower"), scratch.join("target"));
     for folder in [&lower, &target] {
@@ -95,6 +96,7 @@ fn try_overlay(scratch: &Path) -> Result<Result<()>> {
         Ok(_) => bail!("probe the overlay: unexpected end"),
     }
 }
+// ANCHOR_END: try-overlay
 
 /// A container's rootfs.
 #[derive(Debug)]

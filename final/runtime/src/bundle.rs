@@ -54,6 +54,7 @@ impl Bundle {
     }
 }
 
+// ANCHOR: supported
 /// Everything in a config that is understood here. A dot goes into an object, `[]` into a list, and
 /// a `*` at the end takes all that is below.
 const SUPPORTED: [&str; 33] = [
@@ -91,6 +92,7 @@ const SUPPORTED: [&str; 33] = [
     "linux.resources.cpu.mems",
     "linux.resources.pids.limit",
 ];
+// ANCHOR_END: supported
 
 /// What `config` asks for and this runtime doesn't do. To pass over a part of the config in silence
 /// would be worst where it matters most: a container without the seccomp filter that it names.

@@ -101,6 +101,7 @@ pub fn create(
 }
 // ANCHOR_END: create
 
+// ANCHOR: own-cgroup
 /// The cgroup of that name. Without limits it is a wish (for accounting and a clean end), and a
 /// machine that grants none to this user is no obstacle; limits that can't hold are an error.
 fn own_cgroup(name: &str, limits: &Limits) -> Result<OwnCgroup> {
@@ -112,6 +113,7 @@ fn own_cgroup(name: &str, limits: &Limits) -> Result<OwnCgroup> {
     own.0.iter_mut().try_for_each(|cgroup| cgroup.limit(limits))?;
     Ok(own)
 }
+// ANCHOR_END: own-cgroup
 
 impl Created {
     /// The process's pid, as the caller's pid namespace knows it.

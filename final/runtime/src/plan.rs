@@ -87,6 +87,7 @@ impl Plan {
     }
 }
 
+// ANCHOR: namespaces
 /// A namespace without a path is a new one; with a path, somebody else's; one that isn't listed is
 /// the caller's.
 fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<Joined>)> {
@@ -114,6 +115,7 @@ fn namespaces(spec: &Spec) -> Result<(Vec<Namespace>, Vec<Joined>)> {
     ensure!(!user, "config.json: user namespaces come with step 9 (start keel in one instead)");
     Ok((new, joined))
 }
+// ANCHOR_END: namespaces
 
 fn kind(typ: LinuxNamespaceType) -> Namespace {
     match typ {

@@ -26,6 +26,7 @@ fn by_name<S: Serializer>(kind: &Namespace, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_str(kind.name())
 }
 
+// ANCHOR: look
 /// The namespaces of `process`, in the table's order. A kind that the kernel lacks is left out.
 pub(crate) fn look(process: &ProcDir, me: &ProcDir) -> Result<Vec<Membership>> {
     let mut memberships = Vec::with_capacity(Namespace::ALL.len());
@@ -47,6 +48,7 @@ pub(crate) fn look(process: &ProcDir, me: &ProcDir) -> Result<Vec<Membership>> {
     }
     Ok(memberships)
 }
+// ANCHOR_END: look
 
 /// The number in a link such as `mnt:[4026531841]`.
 fn inode(process: &ProcDir, name: &str) -> Result<Option<u64>> {

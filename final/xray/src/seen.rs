@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+// ANCHOR: seen
 /// A fact, or in words why it can't be seen from here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -16,6 +17,7 @@ pub enum Seen<T> {
         unseen: String,
     },
 }
+// ANCHOR_END: seen
 
 impl<T> Seen<T> {
     /// The fact, if it was seen.

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use crate::{Facts, observe};
 
+// ANCHOR: watch
 /// Starts `command`, which must end in a container's `cat`, and looks at that `cat`.
 ///
 /// The word that is sent through it and comes back proves that the container's process has become
@@ -39,6 +40,7 @@ pub fn watch(command: &[String]) -> Result<Facts> {
     ensure!(facts.is_some(), "'{shown}' must end in 'cat', and pass on what it reads ({status})");
     facts.expect("checked above").with_context(|| format!("look at '{shown}'"))
 }
+// ANCHOR_END: watch
 
 /// The last in the line of first-born children from `pid` on.
 fn innermost(pid: u32) -> Pid {
