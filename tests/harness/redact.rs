@@ -26,12 +26,14 @@ const RULES: &[(&str, &str)] = &[
     // Ids of containers and images.
     (r"\b[0-9a-f]{64}\b", "<id>"),
     (r"\b[0-9a-f]{12}\b", "<short id>"),
+    // A step's cgroup, by its pid and pid namespace.
+    (r"\bkeel/\d+-4\d{9}\b", "keel/<name>"),
     // Interfaces on the host's side, and hardware addresses.
     (r"\bveth[0-9a-z]+\b", "veth<n>"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "<mac>"),
     // What an image's JSON says of its blobs and of this machine.
     (r#"("size": ?)\d+"#, "$1<bytes>"),
-    (r#"("architecture": ?")\w+"#, "$1<this machine's>"),
+    (r#"(?m)^("architecture": ?")\w+"#, "$1<this machine's>"),
     // An image's size depends on the busybox in it.
     (r"\b\d+(\.\d+)?[kMG]B\b", "<size>"),
     (r"(round-trip min/avg/max) = \S+ ms", "$1 = <time>"),
