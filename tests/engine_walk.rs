@@ -98,6 +98,23 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
     transcript(
+        "engine/bundle-rename",
+        "
+        $ mkdir bundle
+        $ cat > bundle/config.json <<'END'
+        > {
+        >   \"ociVersion\": \"1.2.0\",
+        >   \"hostname\": \"by-hand\",
+        >   \"root\": { \"path\": \"/lab/rootfs\" },
+        >   \"process\": { \"args\": [\"hostname\"], \"cwd\": \"/\", \"env\": [\"PATH=/bin\"], \"user\": { \"uid\": 0, \"gid\": 0 } },
+        >   \"linux\": { \"namespaces\": [{ \"type\": \"mount\" }, { \"type\": \"pid\" }] }
+        > }
+        > END
+        $ keel-runtime run bundle
+        $ hostname
+    ",
+    ),
+    transcript(
         "engine/one-name",
         "
         $ keel import rootfs box > /dev/null

@@ -62,6 +62,13 @@ impl Plan {
             cgroup.is_some() || limits.is_none(),
             "config.json: linux.resources needs a linux.cgroupsPath to hold for"
         );
+        let of_uts = |kind: &Namespace| *kind == Namespace::Uts;
+        let renames = spec.hostname().is_some() || spec.domainname().is_some();
+        ensure!(
+            !renames || new.iter().chain(joined.iter().map(|(kind, _)| kind)).any(of_uts),
+            "config.json: hostname and domainname need a uts namespace in linux.namespaces \
+             (the caller's own would be renamed)"
+        );
         Ok(Plan {
             new,
             joined,
