@@ -1,8 +1,14 @@
 //! Step 1: another root directory.
 
-use crate::harness::{Test, transcript};
+use std::fs;
+
+use regex::Regex;
+use workshop::prepare::repository;
+
+use crate::harness::{Test, function, lab, snapshot, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
+    function("01-chroot/in-one-lab", || in_one_lab("01-chroot.md")),
     transcript(
         "01-chroot/ls",
         "
@@ -137,3 +143,38 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
 ];
+
+/// A reader may type a chapter from its first line to its last without leaving the lab: no transcript
+/// spoils a later one.
+pub(crate) fn in_one_lab(page: &str) {
+    let page = fs::read_to_string(repository().join("book/src").join(page)).unwrap();
+    let include =
+        Regex::new(r"```console\n\{\{#include [./]+tests/snapshots/([\w/-]+\.snap):4:").unwrap();
+    let transcripts: Vec<String> = include
+        .captures_iter(&page)
+        .map(|include| {
+            let snapshot = snapshot::folder_of_all().join(&include[1]);
+            let text = fs::read_to_string(snapshot).unwrap();
+            text.splitn(4, '\n').nth(3).unwrap().to_owned()
+        })
+        .collect();
+    assert!(transcripts.len() > 5, "these can't be all");
+
+    let each_in_its_own = transcripts.concat();
+    let typed = |line: &&str| line.starts_with("$ ") || line.starts_with("> ");
+    let lines: Vec<&str> = each_in_its_own.lines().filter(typed).collect();
+    let all_in_one = lab::transcript(&lines.join("\n")).unwrap();
+    expect_same(&each_in_its_own, &all_in_one);
+}
+
+/// Line by line, but for empty lines: a snapshot keeps none at its end.
+fn expect_same(expected: &str, seen: &str) {
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    let (expected, seen) = (lines(expected), lines(seen));
+    for (expected, seen) in expected.iter().zip(&seen) {
+        assert_eq!(expected, seen, "when it is typed in one lab");
+    }
+    assert_eq!(expected.len(), seen.len());
+}

@@ -1,15 +1,15 @@
 //! Step 2: own names.
 
 use std::fmt::Write;
-use std::fs;
 
 use regex::Regex;
-use workshop::prepare::repository;
 
 use crate::harness::{Test, function, snapshot, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
     function("02-unshare/table", table_of_namespaces),
+    function("02-unshare/in-one-lab", || in_one_lab("02-unshare.md")),
     transcript(
         "02-unshare/hostname",
         "
@@ -42,6 +42,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ count='mount -t proc proc /proc; grep -c 4096 /proc/sysvipc/shm; umount /proc'
         $ step01-chroot rootfs sh -c \"$count\"
         $ step02-unshare rootfs sh -c \"$count\"
+        $ ipcrm --all=shm
     ",
     ),
     transcript(
@@ -74,6 +75,7 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ step01-chroot rootfs hostname evil
         $ hostname
+        $ hostname lab
     ",
     ),
     transcript(
@@ -83,6 +85,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ grep -c 4096 /proc/sysvipc/shm
         $ unshare --uts hostname
         $ unshare --ipc grep -c 4096 /proc/sysvipc/shm
+        $ ipcrm --all=shm
     ",
     ),
     transcript(
@@ -153,9 +156,9 @@ const DOCKER: [(&str, &str, &str); 8] = [
 /// The chapter's table of all eight kinds. Its words are the source's: the enum's doc comments, and the names
 /// and flags below them.
 fn table_of_namespaces() {
-    let source = fs::read_to_string(repository().join("steps/02-unshare/src/lib.rs")).unwrap();
+    let source = include_str!("../steps/02-unshare/src/lib.rs");
     let find = |pattern: &str| -> Vec<String> {
-        let found = Regex::new(pattern).unwrap().captures(&source);
+        let found = Regex::new(pattern).unwrap().captures(source);
         let found = found.unwrap_or_else(|| panic!("the source has no {pattern}"));
         found.iter().skip(1).flatten().map(|part| part.as_str().to_owned()).collect()
     };

@@ -1,8 +1,10 @@
 //! Step 3: an own process tree.
 
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("03-pid-ns/in-one-lab", || in_one_lab("03-pid-ns.md")),
     transcript(
         "03-pid-ns/ps",
         "
@@ -40,9 +42,9 @@ pub(crate) const TESTS: &[Test] = &[
         r#"
         $ touch rootfs/dev/null
         $ cat > rootfs/orphans.sh <<'END'
-        > mkfifo /done
-        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /done) &
-        > exec cat /done
+        > mkfifo /end
+        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /end) &
+        > exec cat /end
         > END
         $ step03-pid-ns --init rootfs sh /orphans.sh
     "#,
@@ -57,6 +59,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ echo $?
         $ sleep 1000 &
         $ step03-pid-ns rootfs kill $!
+        $ kill $!; wait $!
     ",
     ),
     transcript(

@@ -1,8 +1,10 @@
 //! Step 4: an own mount table.
 
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("04-mount-ns/in-one-lab", || in_one_lab("04-mount-ns.md")),
     transcript(
         "04-mount-ns/first-look",
         "
@@ -74,6 +76,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ ln -s ../../../../lab/victim rootfs/proc
         $ step04-mount-ns rootfs true
         $ ls victim
+        $ rm rootfs/proc; mv rootfs/proc.real rootfs/proc
     ",
     ),
     transcript(
@@ -115,6 +118,7 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ step03-pid-ns rootfs mount -t tmpfs leak /mnt
         $ grep -c ^leak /proc/mounts
+        $ umount rootfs/mnt
     ",
     ),
     transcript(
@@ -147,12 +151,13 @@ pub(crate) const TESTS: &[Test] = &[
         $ grep -c ^leak /proc/mounts
         $ unshare --mount --propagation private mount -t tmpfs leak stage/b
         $ grep -c ^leak /proc/mounts
+        $ umount -R stage
     ",
     ),
     transcript(
         "04-mount-ns/slave-by-hand",
         "
-        $ mkdir stage
+        $ mkdir -p stage
         $ mount -t tmpfs stage stage
         $ mount --make-shared stage
         $ mkdir stage/out stage/in
@@ -163,6 +168,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ grep -c ^out /proc/mounts
         $ mount -t tmpfs in stage/in
         $ echo > go; wait $!
+        $ umount -R stage
     ",
     ),
     transcript(
@@ -172,6 +178,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ ln -s ../../../../lab/victim rootfs/trap
         $ mount -t tmpfs sprung rootfs/trap
         $ grep ^sprung /proc/mounts | cut -d ' ' -f 2
+        $ umount victim; rm -r victim rootfs/trap
     ",
     ),
     transcript(
@@ -181,6 +188,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ ln -s ../../../../lab/victim rootfs/trap
         $ step04-mount-ns --tmpfs /trap rootfs grep -o /lab/victim /proc/mounts
         $ grep -c victim /proc/mounts
+        $ rm -r victim rootfs/trap
     ",
     ),
     transcript(
