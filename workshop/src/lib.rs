@@ -3,6 +3,8 @@
 
 pub mod doctor;
 #[cfg(target_os = "linux")]
+pub mod guest;
+#[cfg(target_os = "linux")]
 pub mod janitor;
 #[cfg(target_os = "linux")]
 pub mod lab;

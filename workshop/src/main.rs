@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use workshop::doctor::{self, Tell};
 #[cfg(target_os = "linux")]
-use workshop::{janitor, lab, prepare, tour};
+use workshop::{guest, janitor, lab, prepare, tour};
 
 /// Work through Keel: a lab to try things in, a tour of all steps, a doctor for your machine.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ enum Command {
         /// Wait for Enter between the steps
         #[arg(long)]
         pause: bool,
+        /// Do it in a throw-away virtual machine (needs QEMU, not root)
+        #[arg(long)]
+        vm: bool,
     },
     /// Open a shell in throw-away namespaces, or run one command there
     ///
@@ -32,6 +35,9 @@ enum Command {
         /// Don't build the steps first: use what is there
         #[arg(long, hide = true)]
         no_build: bool,
+        /// Open it in a throw-away virtual machine (needs QEMU, not root)
+        #[arg(long)]
+        vm: bool,
         /// The command, with its arguments (default: a shell)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -80,13 +86,22 @@ fn tell(report: bool, json: bool) -> Tell {
 #[cfg(target_os = "linux")]
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Tour { pause } => tour::walk(pause),
-        Command::Lab { no_build, command } => {
-            let rootfs = prepare::rootfs()?;
+        Command::Tour { pause, vm } => {
+            prepare::build()?;
+            match (vm, pause) {
+                (false, _) => tour::walk(pause),
+                (true, false) => guest::run(&["tour"]),
+                (true, true) => guest::run(&["tour", "--pause"]),
+            }
+        }
+        Command::Lab { no_build, vm, command } => {
             if !no_build {
                 prepare::build()?;
             }
-            Ok(lab::Lab::new(rootfs, command).run()?.into())
+            if vm {
+                return guest::lab(&command);
+            }
+            Ok(lab::Lab::new(prepare::rootfs()?, command).run()?.into())
         }
         Command::Doctor { report, json } => doctor::examine(tell(report, json)),
         Command::Janitor { cgroup } => janitor::sweep_when_left(&cgroup),

@@ -107,10 +107,9 @@ const STOPS: [Stop; 9] = [
 /// Walks through all stops, in one lab each. Waits for Enter between them if `pause` is set.
 ///
 /// # Errors
-/// When the steps can't be built or a lab can't be opened.
+/// When a lab can't be opened.
 pub fn walk(pause: bool) -> Result<ExitCode> {
     let rootfs = prepare::rootfs()?;
-    prepare::build()?;
     for (index, stop) in STOPS.iter().enumerate() {
         if index > 0 {
             println!();
