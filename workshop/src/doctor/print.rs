@@ -11,7 +11,7 @@ const END: usize = 104;
 /// Everything, for people.
 pub fn people(machine: &Machine, findings: &[Finding]) -> String {
     let lines: String = findings.iter().map(lines).collect();
-    let text = format!("{}\n\n{lines}\n{}", this_machine(machine), conclusion(findings));
+    let text = format!("{}\n\n{lines}\n{}", this_machine(machine), conclusion(machine, findings));
     text.trim_end().to_owned() + "\n"
 }
 
@@ -69,7 +69,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn conclusion(findings: &[Finding]) -> String {
+fn conclusion(machine: &Machine, findings: &[Finding]) -> String {
     let those = |verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
     let (failing, limited) = (those(Verdict::Fails).count(), those(Verdict::Limited).count());
     let text = match (failing, limited) {
@@ -82,19 +82,22 @@ fn conclusion(findings: &[Finding]) -> String {
         (1, _) => "The chapters beside the line that fails need what it names; the others don't.\n",
         _ => "The chapters beside each line that fails need what it names; the others don't.\n",
     };
-    // A guest has its own kernel, but this machine's folders.
+    // A guest has its own kernel, but this machine's folders, and is made of what is downloaded.
+    let reachable = machine.network.default_route || machine.network.proxy;
     let guest = findings.iter().find(|finding| finding.what == judge::GUEST);
-    let (true, Some(guest)) = (those(Verdict::Fails).all(|finding| finding.guest), guest) else {
-        return text.to_owned();
+    let install = match guest.map(|guest| (guest.verdict, guest.mend.first())) {
+        _ if !reachable || those(Verdict::Fails).any(|finding| !finding.guest) => None,
+        Some((Verdict::Works, _)) => Some(String::new()),
+        Some((_, Some(Mend::Run(install)))) => Some(format!("  $ {install}\n")),
+        _ => None,
     };
-    let mut text = text.to_owned() + "All of it works in a guest, a throw-away virtual machine:\n";
-    if let (false, Some(Mend::Run(install))) = (guest.verdict == Verdict::Works, guest.mend.first())
-    {
-        text += &format!("  $ {install}\n");
-    } else if guest.verdict != Verdict::Works {
-        return String::from(text.split_inclusive('\n').next().unwrap_or_default());
-    }
-    text + "  $ cargo workshop lab --vm\n"
+    let guest = install.map_or_else(String::new, |install| {
+        format!(
+            "All of it works in a guest, a throw-away virtual machine:\n\
+             {install}  $ cargo workshop lab --vm\n"
+        )
+    });
+    text.to_owned() + &guest
 }
 
 /// One line to paste into a question: no name of a host, of a user or of a folder.

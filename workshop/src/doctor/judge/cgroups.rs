@@ -90,7 +90,9 @@ fn by_hand() -> Vec<Mend> {
         ),
         run("echo +cpu +memory +pids | sudo tee /sys/fs/cgroup/cgroup.subtree_control"),
         run("sudo mkdir /sys/fs/cgroup/keel-user"),
-        run("sudo chown -R \"$USER\" /sys/fs/cgroup/keel-user"),
+        run(
+            "(cd /sys/fs/cgroup/keel-user && sudo chown \"$USER\" . cgroup.procs cgroup.subtree_control)",
+        ),
         run("echo $$ | sudo tee /sys/fs/cgroup/keel-user/cgroup.procs"),
     ]
 }
