@@ -6,6 +6,7 @@
 mod attacks;
 mod book;
 mod book_browser;
+mod cgroup_v2;
 mod doctor;
 mod endurance;
 mod engine;
@@ -43,6 +44,7 @@ fn all() -> Vec<Test> {
         step03_pid_ns::TESTS,
         step04_mount_ns::TESTS,
         step05_cgroups::TESTS,
+        cgroup_v2::TESTS,
         step06_overlayfs::TESTS,
         step07_veth_bridge::TESTS,
         step08_image_layers::TESTS,

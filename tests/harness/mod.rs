@@ -1,5 +1,6 @@
 //! What a test is, and how all of them are run.
 
+pub(crate) mod cgroup;
 pub(crate) mod chromium;
 pub(crate) mod host;
 pub(crate) mod lab;

@@ -6,13 +6,23 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use super::chromium;
+use super::{cgroup, chromium};
 
 /// Something that not every machine, or not every user, can offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// A cgroup that the user may make others in.
     Cgroup,
+    /// Version 2 of cgroups and no other, besides [`Need::Cgroup`].
+    CgroupV2,
+    /// The cpuset controller.
+    Cpuset,
+    /// A virtual disk that may be read and limited.
+    Disk,
+    /// A cgroup namespace that can't lift its own limits.
+    NsDelegate,
+    /// Pressure stall information.
+    Pressure,
     /// The program `nft`.
     Nft,
     /// The program `mdbook`.
@@ -33,13 +43,18 @@ pub(crate) struct Machine {
 impl Machine {
     /// Looks.
     pub(crate) fn probe() -> Self {
-        Machine { cgroup: cgroup_obstacle() }
+        Machine { cgroup: cgroup::obstacle() }
     }
 
     /// Why `need` isn't met; `None` if it is.
     pub(crate) fn lacks(&self, need: Need) -> Option<String> {
         match need {
             Need::Cgroup => self.cgroup.clone(),
+            Need::CgroupV2 => cgroup::v2_obstacle().or_else(|| self.cgroup.clone()),
+            Need::Cpuset => cgroup::cpuset_obstacle(),
+            Need::Disk => cgroup::disk_obstacle(),
+            Need::NsDelegate => cgroup::delegate_obstacle(),
+            Need::Pressure => cgroup::pressure_obstacle(),
             Need::Nft => program("nft", "nftables"),
             Need::Mdbook => program("mdbook", "cargo install mdbook"),
             Need::Strace => program("strace", "strace"),
@@ -49,14 +64,6 @@ impl Machine {
             Need::Users => (!geteuid().is_root())
                 .then(|| "needs root: an ordinary user's lab has no user but root".to_owned()),
         }
-    }
-}
-
-fn cgroup_obstacle() -> Option<String> {
-    let name = format!("probe-{}", std::process::id());
-    match cgroups::Cgroup::create(&name).and_then(|cgroup| cgroup.remove()) {
-        Ok(()) => None,
-        Err(error) => Some(format!("needs a cgroup of its own: {error:#}")),
     }
 }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
 
 use crate::files;
 use crate::limits::Limits;
@@ -31,6 +30,12 @@ impl Setting {
     /// Writes the value, to its file in `folder`.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let Setting { file, value, required } = self;
+        // v2 would take CPUs that there aren't, and then let the container run on all the others.
+        if let Some(there) = there_are(file, folder)
+            && !within(value, &there)
+        {
+            bail!("set {file} to {value}: out of range (there are {there})");
+        }
         match files::write(&folder.join(file), value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
                 match required {
@@ -41,26 +46,36 @@ impl Setting {
                     false => Ok(()),
                 }
             }
-            // A number that no CPU or memory node of this kernel could have.
-            Err(error) if error.raw_os_error() == Some(Errno::ERANGE as i32) => {
-                bail!("set {file} to {value}: out of range{}", there_are(file, folder))
-            }
-            other => {
-                other.with_context(|| format!("set {file} to {value}{}", there_are(file, folder)))
-            }
+            other => other.with_context(|| format!("set {file} to {value}")),
         }
     }
 }
 
-/// For a list of CPUs or memory nodes that was refused: the ones there are.
-fn there_are(file: &str, folder: &Path) -> String {
+/// For a list of CPUs or memory nodes: those that the cgroup could have, the ones of its parent.
+fn there_are(file: &str, folder: &Path) -> Option<String> {
     let effective = match file {
         "cpuset.cpus" => ["cpuset.cpus.effective", "cpuset.effective_cpus"],
         "cpuset.mems" => ["cpuset.mems.effective", "cpuset.effective_mems"],
-        _ => return String::new(),
+        _ => return None,
     };
-    let list = effective.iter().find_map(|file| files::text(&folder.join(file)).ok()?);
-    list.map(|list| format!(" (there are {list})")).unwrap_or_default()
+    let parent = folder.parent()?;
+    effective.iter().find_map(|file| files::text(&parent.join(file)).ok()?)
+}
+
+/// Whether all that the first list names is in the second, which is the kernel's: ranges that touch
+/// are one there.
+fn within(list: &str, there: &str) -> bool {
+    let ranges = |list: &str| -> Vec<(u32, u32)> {
+        let ends = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        list.split(',').filter_map(ends).collect()
+    };
+    let there = ranges(there);
+    let is_there =
+        |&(first, last): &(u32, u32)| there.iter().any(|&(f, l)| f <= first && last <= l);
+    ranges(list).iter().all(is_there)
 }
 
 /// The settings for a cpuset: these files are the same in both versions.
@@ -68,4 +83,19 @@ pub(crate) fn cpuset(limits: &Limits) -> Vec<Setting> {
     let lists = [("cpuset.cpus", &limits.cpuset_cpus), ("cpuset.mems", &limits.cpuset_mems)];
     let lists = lists.into_iter().filter_map(|(file, list)| Some((file, list.as_ref()?)));
     lists.map(|(file, list)| Setting::new(file, list)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_that_there_are() {
+        for (list, there) in [("0", "0"), ("1-2", "0-3"), ("0,2-3", "0-3"), ("0,7", "0-1,6-7")] {
+            assert!(within(list, there), "{list} of {there}");
+        }
+        for (list, there) in [("1", "0"), ("2-4", "0-3"), ("0,4", "0-3"), ("1-6", "0-1,6-7")] {
+            assert!(!within(list, there), "{list} of {there}");
+        }
+    }
 }

@@ -41,14 +41,43 @@ pub(crate) fn enable(level: &Path, child: &Path, controllers: &[&str]) -> Result
     for _ in 0..10 {
         match files::write(&file, &command) {
             Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => into_leaf(level)?,
+            // pids and cpu, without memory, it does hand out: to threads, not to processes.
+            Ok(()) if is_threaded(level)? => take_back(level, &command)?,
             other => {
-                return other.with_context(|| format!("write {command} to {}", file.display()));
+                let action = || format!("write {command} to {}", file.display());
+                return other.with_context(|| action() + &why_not(level));
             }
         }
     }
     bail!("switch on {command} below {}: it keeps having processes of its own", level.display())
 }
 // ANCHOR_END: enable
+
+/// Whether `level` has processes and has handed out controllers that can count single threads all the
+/// same: then no process can enter its children. See cgroups(7), "Thread mode".
+fn is_threaded(level: &Path) -> Result<bool> {
+    Ok(text(&level.join("cgroup.type"))?.as_deref() == Some("domain threaded"))
+}
+
+/// Undoes a write of `command` that made `level` threaded, and moves its processes away.
+fn take_back(level: &Path, command: &str) -> Result<()> {
+    let (file, command) = (level.join("cgroup.subtree_control"), command.replace('+', "-"));
+    files::write(&file, &command)
+        .with_context(|| format!("write {command} to {}", file.display()))?;
+    into_leaf(level)
+}
+
+/// What to say when `level`, or a cgroup above it, was made threaded by somebody else.
+fn why_not(level: &Path) -> String {
+    let threaded = level.ancestors().find(|folder| is_threaded(folder).unwrap_or(false));
+    threaded.map_or_else(String::new, |folder| {
+        format!(
+            " ({0} has processes, and hands out controllers to threads only: take those back first, as \
+             with 'echo -pids > {0}/cgroup.subtree_control')",
+            folder.display()
+        )
+    })
+}
 
 /// A file that a cgroup with this controller has.
 fn limit_file(controller: &str) -> String {
@@ -71,7 +100,10 @@ fn into_leaf(level: &Path) -> Result<()> {
         match files::write(&leaf.join("cgroup.procs"), &pid.to_string()) {
             Err(error) if files::is_gone(&error) => {}
             Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
-            other => other.with_context(|| format!("move {pid} to {}", leaf.display()))?,
+            other => {
+                let action = || format!("move {pid} to {}", leaf.display());
+                other.with_context(|| action() + &why_not(level))?;
+            }
         }
     }
     Ok(())
