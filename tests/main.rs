@@ -5,7 +5,9 @@
 
 mod attacks;
 mod book;
+mod book_appendices;
 mod book_browser;
+mod book_chapters;
 mod cgroup_v2;
 mod doctor;
 mod endurance;
@@ -56,6 +58,8 @@ fn all() -> Vec<Test> {
         errors::TESTS,
         attacks::TESTS,
         book::TESTS,
+        book_chapters::TESTS,
+        book_appendices::TESTS,
         book_browser::TESTS,
         workshop::TESTS,
         doctor::TESTS,
