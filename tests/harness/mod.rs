@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use needs::{Machine, Need};
+use needs::{Machine, Need, Skip};
 
 /// One test: a transcript or a function, under a name like `03-pid-ns/ps`.
 #[derive(Clone, Copy)]
@@ -85,16 +85,20 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
 }
 
 /// The tests that this machine can't run, each with the reason.
-fn skipped(tests: &[Test], machine: &Machine) -> Vec<(&'static str, String)> {
-    let reason = |test: &Test| test.needs.iter().find_map(|need| machine.lacks(*need));
-    tests.iter().filter_map(|test| Some((test.name, reason(test)?))).collect()
+fn skipped(tests: &[Test], machine: &Machine) -> Vec<Skip> {
+    let skip = |test: &Test| {
+        let missing = |need: &Need| Some((*need, machine.lacks(*need)?));
+        let (need, why) = test.needs.iter().find_map(missing)?;
+        Some(Skip { name: test.name, need, why })
+    };
+    tests.iter().filter_map(skip).collect()
 }
 
-fn trials(tests: &[Test], skipped: &[(&'static str, String)]) -> Vec<Trial> {
+fn trials(tests: &[Test], skipped: &[Skip]) -> Vec<Trial> {
     let tests: Arc<[Test]> = tests.into();
     let trial = |index: usize| {
         let name = tests[index].name;
-        let ignored = skipped.iter().any(|(skipped, _)| *skipped == name);
+        let ignored = skipped.iter().any(|skip| skip.name == name);
         let tests = Arc::clone(&tests);
         Trial::test(name, move || tests[index].run()).with_ignored_flag(ignored)
     };
