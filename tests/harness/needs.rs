@@ -1,7 +1,6 @@
 //! What a test needs of the machine, and what this machine has.
 
 use std::env;
-use std::fs;
 use std::path::Path;
 
 use nix::unistd::geteuid;
