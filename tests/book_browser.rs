@@ -27,6 +27,7 @@ const FAULTY_DIAGRAM: &str = include_str!("browser/faulty.svg");
 
 /// Widths of a small phone, a phone, a laptop and a large screen.
 const WIDTHS: &[u32] = &[360, 390, 1200, 1600];
+/// The last is dark, and is the one in which a page is then printed.
 const THEMES: &[&str] = &["light", "rust", "coal", "navy", "ayu"];
 /// The width of A4 at 96 pixels an inch, without 1 cm of margin at either side.
 const PAPER: u32 = 718;
@@ -47,6 +48,7 @@ fn faults_are_found() {
     fs::write(folder.path().join("diagram.svg"), FAULTY_DIAGRAM).unwrap();
     let mut review = Review::start(folder.path()).unwrap();
     review.page("page.html").unwrap();
+    review.ask("page.html", "measure.contrast(false)").unwrap();
     review.diagram(Path::new("diagram.svg")).unwrap();
     review.links();
     let said = review.complaints.join("\n");
@@ -130,13 +132,14 @@ impl Review {
             self.resize(*width)?;
             self.ask(&format!("{page}, {width}px"), "measure.sideways()")?;
         }
-        self.ask(page, "measure.contrast(false)")?;
         self.listen(page);
         Ok(())
     }
 
     /// The contrast in each theme, chosen as a reader chooses it.
     fn themes(&mut self, page: &str) -> Result<()> {
+        // Wide enough for the sidebar, and not for arrows at the page's sides: they stand below the text.
+        self.resize(1200)?;
         for theme in THEMES {
             let choose = format!("document.getElementById('mdbook-theme-{theme}').click()");
             self.browser.evaluate(&choose)?;
@@ -169,7 +172,7 @@ impl Review {
         Ok(())
     }
 
-    /// Types a word into the search field, and follows the result that leads to `page`.
+    /// Types a word into the search field, and looks for `page` among the results.
     fn search(&mut self, word: &str, page: &str) -> Result<()> {
         self.open("index.html", 1200)?;
         for kind in ["keyDown", "keyUp"] {
@@ -183,6 +186,7 @@ impl Review {
         if !found.iter().any(|link| link.contains(page)) {
             self.complaints.push(format!("a search for {word} finds no {page}: {found:?}"));
         }
+        self.themes("search")?;
         self.listen("search");
         Ok(())
     }
