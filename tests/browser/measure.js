@@ -164,7 +164,7 @@ const measure = {
             const look = () => there() && resolve(true);
             for (const event of ["focusin", "input", "keyup"]) document.addEventListener(event, look);
             new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
-            setTimeout(() => reject(new Error(`waited for ${what}`)), 10000);
+            setTimeout(() => reject(new Error(`waited for ${what}`)), 25000);
             look();
         });
     },
