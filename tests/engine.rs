@@ -363,7 +363,8 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ keel import rootfs busybox > /dev/null
         $ mkfifo ready
-        $ keel run --network none --name web busybox sh -c 'trap \"echo bye; exit 3\" TERM; sleep 100 & echo up; wait' > ready & run=$!
+        $ keel run --network none --name web busybox \\
+        >   sh -c 'trap \"echo bye; exit 3\" TERM; sleep 100 & echo up; wait' > ready & run=$!
         $ exec 4< ready
         $ read up <&4
         $ kill -TERM $run

@@ -1,9 +1,11 @@
 //! The engine, as the book's chapter walks through it.
 
 use crate::harness::needs::Need::{Cgroup, Nft};
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("engine/each-page-in-one-lab", each_page_in_one_lab).needs(&[Cgroup, Nft]),
     transcript(
         "engine/walk",
         "
@@ -25,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ keel run --name web --network none box true
         $ ls keel
         $ ls keel/names/web/
+        $ keel rm web
     ",
     ),
     transcript(
@@ -34,6 +37,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ keel run --name web --network none --pids-limit 32 box true
         $ sed -n '/\"namespaces\"/,/]/p' keel/names/web/config.json | grep type
         $ grep -A 2 '\"pids\"' keel/names/web/config.json
+        $ keel rm web
     ",
     )
     .needs(&[Cgroup]),
@@ -49,6 +53,8 @@ pub(crate) const TESTS: &[Test] = &[
         $ while kill -0 $(cat pid) 2> /dev/null; do :; done
         $ keel ps -a | grep -o 'Exited (137)'
         $ ls keel/running
+        $ keel rm web
+        $ rm hold ready pid
     ",
     )
     .needs(&[Nft]),
@@ -62,6 +68,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ read up < ready
         $ keel xray web | sed -n '/^namespaces/,/^$/p; /^root/,/propagation/p'
         $ keel rm -f web
+        $ rm hold ready
     ",
     )
     .needs(&[Cgroup, Nft]),
@@ -89,19 +96,21 @@ pub(crate) const TESTS: &[Test] = &[
     transcript(
         "engine/bundle-refused",
         "
-        $ mkdir bundle
+        $ mkdir with-seccomp
         $ keel import rootfs box > /dev/null
         $ keel run --name web --network none box true
-        $ sed 's/\"linux\": {/&\\n    \"seccomp\": { \"defaultAction\": \"SCMP_ACT_ERRNO\" },/' keel/names/web/config.json > bundle/config.json
-        $ keel-runtime run bundle
+        $ sed 's/\"linux\": {/&\\n    \"seccomp\": { \"defaultAction\": \"SCMP_ACT_ERRNO\" },/' \\
+        >   keel/names/web/config.json > with-seccomp/config.json
+        $ keel-runtime run with-seccomp
         $ echo $?
+        $ keel rm web
     ",
     ),
     transcript(
         "engine/bundle-rename",
         "
-        $ mkdir bundle
-        $ cat > bundle/config.json <<'END'
+        $ mkdir no-uts
+        $ cat > no-uts/config.json <<'END'
         > {
         >   \"ociVersion\": \"1.2.0\",
         >   \"hostname\": \"by-hand\",
@@ -110,7 +119,7 @@ pub(crate) const TESTS: &[Test] = &[
         >   \"linux\": { \"namespaces\": [{ \"type\": \"mount\" }, { \"type\": \"pid\" }] }
         > }
         > END
-        $ keel-runtime run bundle
+        $ keel-runtime run no-uts
         $ hostname
     ",
     ),
@@ -121,6 +130,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ keel run --name web --network none box true
         $ readlink keel/names/web
         $ keel run --name web --network none box true
+        $ keel rm web
     ",
     ),
     transcript(
@@ -131,8 +141,9 @@ pub(crate) const TESTS: &[Test] = &[
         $ keel run --network none --workdir /proc/self/fd/9 box ls
         $ echo $?
         $ keel run --network none --workdir /proc/self/fd/9/made box ls
-        $ ls
+        $ ls made
         $ keel run --network none --workdir /some/where/new box pwd
+        $ exec 9<&-
     ",
     ),
     transcript(
@@ -169,3 +180,9 @@ pub(crate) const TESTS: &[Test] = &[
     ",
     ),
 ];
+
+fn each_page_in_one_lab() {
+    for page in ["engine", "engine-runtime", "engine-containers", "engine-cli", "engine-xray"] {
+        in_one_lab(&format!("{page}.md"));
+    }
+}
