@@ -1,9 +1,11 @@
 //! Step 5: limits, accounting, freezing.
 
 use crate::harness::needs::Need::{Cgroup, Cpuset};
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("05-cgroups/in-one-lab", || in_one_lab("05-cgroups.md")).needs(&[Cgroup]),
     transcript(
         "05-cgroups/stats",
         "
@@ -106,7 +108,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ cat > by-hand.sh <<'END'
         > here=/sys/fs/cgroup
         > if [ -e $here/cgroup.controllers ]; then     # version 2
-        >     mkdir $here/rest
+        >     mkdir -p $here/rest
         >     for pid in $(cat $here/cgroup.procs); do echo $pid > $here/rest/cgroup.procs; done 2> /dev/null
         >     echo +pids > $here/cgroup.subtree_control
         > else                                         # version 1
@@ -114,8 +116,9 @@ pub(crate) const TESTS: &[Test] = &[
         > fi
         > mkdir $here/box
         > echo 1 > $here/box/pids.max
-        > rootfs/bin/busybox sh -c "echo 0 > $here/box/cgroup.procs; sleep 1 & echo two processes"
+        > rootfs/bin/busybox sh -c "echo 0 > $here/box/cgroup.procs; sleep 1 & echo two processes; wait"
         > cat $here/box/pids.events
+        > rmdir $here/box
         > END
         $ sh by-hand.sh
     "#,
@@ -127,7 +130,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ cat > memory.sh <<'END'
         > here=/sys/fs/cgroup
         > if [ -e $here/cgroup.controllers ]; then     # version 2
-        >     mkdir $here/rest
+        >     mkdir -p $here/rest
         >     for pid in $(cat $here/cgroup.procs); do echo $pid > $here/rest/cgroup.procs; done 2> /dev/null
         >     echo +memory > $here/cgroup.subtree_control
         >     limit=memory.max  swap=memory.swap.max  most=0  kills=memory.events
@@ -141,6 +144,7 @@ pub(crate) const TESTS: &[Test] = &[
         > rootfs/bin/busybox sh -c "echo 0 > $here/box/cgroup.procs; exec tail -c 64m /dev/zero"
         > echo "exit code $?"
         > grep 'oom_kill ' $here/box/$kills
+        > rmdir $here/box
         > END
         $ sh memory.sh
     "#,

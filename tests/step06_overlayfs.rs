@@ -1,14 +1,17 @@
 //! Step 6: layers and copy-on-write.
 
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("06-overlayfs/in-one-lab", || in_one_lab("06-overlayfs.md")),
     transcript(
         "06-overlayfs/diff",
         "
         $ step06-overlayfs --upper mine --diff rootfs sh -c 'echo hi > /hello; rm /etc/group; chmod 700 /mnt'
         $ ls rootfs/hello rootfs/etc/group
         $ ls mine/upper mine/upper/etc
+        $ rm -r mine
     ",
     ),
     transcript(
@@ -17,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step06-overlayfs --upper mine rootfs sh -c 'echo hi > /hello'
         $ step06-overlayfs --upper mine rootfs cat /hello
         $ step06-overlayfs rootfs cat /hello
+        $ rm -r mine
     ",
     ),
     transcript(
@@ -49,6 +53,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged
         $ step06-overlayfs --upper merged/mine rootfs true
         $ echo $?
+        $ umount merged; rm -r lower upper work merged
     ",
     ),
     transcript(
@@ -76,6 +81,7 @@ pub(crate) const TESTS: &[Test] = &[
         r##"
         $ step04-mount-ns rootfs sh -c 'rm /bin/ls; printf "#!/bin/sh\necho evil\n" > /bin/ls; chmod +x /bin/ls'
         $ step04-mount-ns rootfs ls
+        $ ln -sf busybox rootfs/bin/ls
     "##,
     ),
     transcript(
@@ -93,6 +99,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ stat -c '%s bytes' mine/upper/big
         $ step06-overlayfs --upper other rootfs chmod 600 /big
         $ stat -c '%s bytes' other/upper/big
+        $ rm -r rootfs/big mine other
     ",
     ),
     transcript(
@@ -108,7 +115,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ cat lower/a lower/b
         $ cat upper/a
         $ stat -c '%F' upper/b
-        $ umount merged
+        $ umount merged; rm -r lower upper work merged
     ",
     ),
     transcript(
@@ -127,6 +134,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ cat base/1
         $ echo hello >> linked/1
         $ cat base/1
+        $ umount merged; rm -r base copied linked upper work merged
     ",
     ),
     transcript(
@@ -140,6 +148,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ rm merged/both
         $ grep -r . merged | sort
         $ find upper one two -name both -exec stat -c '%n: %F' {} +
+        $ umount merged; rm -r one two upper work merged
     ",
     ),
     transcript(

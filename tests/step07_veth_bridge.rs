@@ -1,9 +1,11 @@
 //! Step 7: an own network, wired to others.
 
 use crate::harness::needs::Need::Nft;
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("07-veth-bridge/in-one-lab", || in_one_lab("07-veth-bridge.md")).needs(&[Nft]),
     transcript(
         "07-veth-bridge/inside",
         "
@@ -22,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ read up < ready
         $ ip -br address show keel0 | awk '{ print $1, $3 }'
         $ ip -o link show master keel0 | awk '{ print $2 }' | cut -d@ -f1
+        $ exec 3>&-; wait; rm hold ready
     ",
     )
     .needs(&[Nft]),
@@ -46,15 +49,19 @@ pub(crate) const TESTS: &[Test] = &[
         $ rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/hostname
         $ step07-veth-bridge -p 8080:80 rootfs true
         $ echo $?
+        $ exec 3>&-; wait; rm hold ready
     ",
     )
     .needs(&[Nft]),
     transcript(
         "07-veth-bridge/port-of-the-host",
         "
-        $ rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab
+        $ echo treasure > index.html
+        $ rootfs/bin/busybox httpd -f -p 127.0.0.1:8080 -h /lab &
+        $ until rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/; do sleep 0.1; done 2> /dev/null
         $ step07-veth-bridge -p 8080:80 rootfs true
         $ echo $?
+        $ kill $!; wait $!
     ",
     )
     .needs(&[Nft]),
@@ -77,6 +84,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ read up < ready
         $ until pid=$(pidof cat); do :; done
         $ step07-veth-bridge --network container:$pid rootfs wget -q -O - http://127.0.0.1/hostname
+        $ exec 3>&-; wait; rm hold ready
     ",
     )
     .needs(&[Nft]),
@@ -141,16 +149,20 @@ pub(crate) const TESTS: &[Test] = &[
         "07-veth-bridge/before",
         "
         $ echo treasure > index.html
-        $ rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab
+        $ rootfs/bin/busybox httpd -f -p 127.0.0.1:8080 -h /lab &
+        $ until rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/; do sleep 0.1; done 2> /dev/null
         $ step06-overlayfs rootfs wget -q -O - http://127.0.0.1:8080/
+        $ kill $!; wait $!
     ",
     ),
     transcript(
         "07-veth-bridge/after",
         "
         $ echo treasure > index.html
-        $ rootfs/bin/busybox httpd -p 127.0.0.1:8080 -h /lab
+        $ rootfs/bin/busybox httpd -f -p 127.0.0.1:8080 -h /lab &
+        $ until rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/; do sleep 0.1; done 2> /dev/null
         $ step07-veth-bridge rootfs wget -q -O - http://127.0.0.1:8080/
+        $ kill $!; wait $!
     ",
     )
     .needs(&[Nft]),
@@ -162,6 +174,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ exec 3> hold
         $ read up < ready
         $ rootfs/bin/busybox wget -q -O - http://127.0.0.1:8080/hostname
+        $ exec 3>&-; wait; rm hold ready
     ",
     )
     .needs(&[Nft]),
@@ -182,6 +195,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ $inside ip link set eth0 up
         $ $inside ip route add default via 10.9.0.1
         $ $inside rootfs/bin/busybox ping -c 1 10.9.0.1 | grep received
+        $ exec 3>&-; wait; rm hold ready; ip link delete br0
     "#,
     ),
     transcript(
@@ -218,6 +232,7 @@ pub(crate) const TESTS: &[Test] = &[
         > }
         > END
         $ at web rootfs/bin/busybox wget -q -O - http://192.0.2.9/cgi-bin/who
+        $ nft delete table ip home; ip link delete to-web; ip link delete to-world; umount -R /run
     "#,
     )
     .needs(&[Nft]),
@@ -256,6 +271,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ way step07-veth-bridge rootfs ping -c 1 10.77.0.1
         $ way step07-veth-bridge rootfs ping -c 1 192.0.2.9
         $ way rootfs/bin/busybox ping -c 1 $db
+        $ exec 3>&-; wait; rm hold ready; nft delete table ip watch; ip link delete to-world; umount -R /run
     "#,
     )
     .needs(&[Nft]),

@@ -1,15 +1,18 @@
 //! Step 8: images.
 
 use crate::harness::needs::Need::{Nft, Users};
-use crate::harness::{Test, transcript};
+use crate::harness::{Test, function, transcript};
+use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
+    function("08-image-layers/in-one-lab", || in_one_lab("08-image-layers.md")).needs(&[Nft]),
     transcript(
         "08-image-layers/run",
         "
         $ step08-image-layers import rootfs busybox
         $ step08-image-layers images
         $ step08-image-layers run busybox sh -c 'echo Hello from $HOSTNAME, in $PWD'
+        $ rm -r store
     ",
     )
     .needs(&[Nft]),
@@ -22,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step08-image-layers run busybox:mine sh -c 'cat /hello; ls /etc/group'
         $ ls store/blobs/sha256 | wc -l
         $ ls store/layers | wc -l
+        $ rm -r store mine
     ",
     )
     .needs(&[Nft]),
@@ -52,6 +56,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step08-image-layers --store other load image.tar
         $ step08-image-layers --store other run busybox true
         $ echo $?
+        $ rm -r store other image.tar
     ",
     )
     .needs(&[Nft]),
@@ -64,6 +69,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step08-image-layers --store other load store
         $ echo $?
         $ find other/blobs other/layers -type f
+        $ rm -r store other
     ",
     ),
     transcript(
@@ -75,6 +81,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step08-image-layers --store other load image.tar
         $ echo $?
         $ find other/blobs other/layers -type f
+        $ rm -r store other image.tar
     ",
     ),
     transcript(
@@ -95,6 +102,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ echo '{' > store/index.json
         $ step08-image-layers images
         $ echo $?
+        $ rm -r store
     ",
     ),
     transcript(
@@ -141,6 +149,7 @@ pub(crate) const TESTS: &[Test] = &[
         "
         $ sed -i s/root/toor/ rootfs/etc/passwd
         $ step07-veth-bridge --network none rootfs whoami
+        $ sed -i s/toor/root/ rootfs/etc/passwd
     ",
     ),
     transcript(
@@ -162,6 +171,7 @@ pub(crate) const TESTS: &[Test] = &[
     transcript(
         "08-image-layers/config",
         r#"
+        $ cd /lab; rm -rf store mine
         $ step08-image-layers import rootfs busybox > /dev/null
         $ step08-image-layers run --network none --upper mine busybox sh -c 'echo hi > /hello; rm /etc/group'
         $ step08-image-layers commit mine busybox busybox:mine > /dev/null
@@ -180,6 +190,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ chain=$(printf "sha256:$lower sha256:$upper" | sha256sum | cut -c 1-64)
         $ ls layers/$chain
         $ stat -c '%n: %F' $(find layers/$chain -name group) | cut -d/ -f3-
+        $ cd /lab; rm -r store mine
     "#,
     ),
     transcript(
@@ -200,6 +211,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ ls pwned
         $ cd store/layers/*
         $ find . -name pwned
+        $ cd /lab; rm -r store evil evil.tar
     "#,
     ),
     transcript(
@@ -212,6 +224,7 @@ pub(crate) const TESTS: &[Test] = &[
         > done
         $ ls store/layers | wc -l
         $ ls store/blobs/sha256 | wc -l
+        $ rm -r store one two
     ",
     ),
     transcript(
@@ -221,6 +234,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ step08-image-layers run --network none --upper mine busybox touch /new
         $ step08-image-layers commit mine busybox busybox:new > /dev/null
         $ xray --normal -- step08-image-layers run --network none busybox:new cat | grep 'root filesystem'
+        $ rm -r store mine
     ",
     ),
 ];
