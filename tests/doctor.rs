@@ -30,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     function("doctor/hybrid", || hold("hybrid", &v1(Layout::Hybrid))),
     function("doctor/hybrid-root", || hold("hybrid-root", &hybrid_root())),
     function("doctor/hybrid-no-controllers", || hold("hybrid-no-controllers", &delegated_hybrid())),
+    function("doctor/v1-without-memory", || hold("v1-without-memory", &v1_without_memory())),
     function("doctor/no-cgroups", || hold("no-cgroups", &no_cgroups())),
     function("doctor/no-delegation-by-su", || hold("no-delegation-by-su", &by_su())),
     function("doctor/no-delegation-no-systemd", || {
@@ -287,6 +288,18 @@ fn hybrid_root() -> Machine {
     let mut machine = root(v1(Layout::Hybrid));
     machine.trials.extend(CGROUP.map(|trial| (trial, Ok(()))));
     machine
+}
+
+/// As Debian builds it since Linux 6.12.
+fn v1_without_memory() -> Machine {
+    let mut machine = root(v1(Layout::V1));
+    machine.trials.extend(CGROUP.map(|trial| (trial, Ok(()))));
+    machine.cgroups.v1.retain(|name| name != "memory");
+    fails(
+        machine,
+        &[Trial::Memory],
+        "limit memory: there is no memory controller here, only cpu, pids",
+    )
 }
 
 /// systemd hands on a cgroup of version 2 there as well: one without any controller.

@@ -41,7 +41,7 @@ pub(super) fn judge(machine: &Machine) -> Finding {
         "" => (Verdict::Fails, format!("no limits on {missing}")),
         _ => (Verdict::Limited, format!("limits {works}, but not {missing}")),
     };
-    about(verdict, format!("{kind}; {limits}"), give_more(machine))
+    about(verdict, format!("{kind}; {limits}"), give_more(machine, &missing))
 }
 
 /// The step's error without its own advice in brackets, which the mending below stands for.
@@ -99,27 +99,46 @@ fn by_hand() -> Vec<Mend> {
 
 /// Version 1 can't be handed to a user safely, and no system does it.
 fn needs_root(machine: &Machine) -> Vec<Mend> {
-    let mut mends =
-        vec![say("version 1 limits nothing without root. Step 5 as root:"), as_root(machine)];
-    if machine.system.wsl.is_some() {
-        mends.push(say(
-            "or version 2 for all. In Windows' file %UserProfile%\\.wslconfig, below [wsl2]:",
-        ));
-        mends.push(say("kernelCommandLine = cgroup_no_v1=all"));
-        mends.push(say("and then:"));
-        mends.push(run("wsl.exe --shutdown"));
-    } else if machine.system.systemd {
-        mends.push(say(
-            "or boot with version 2: 'systemd.unified_cgroup_hierarchy=1' on the kernel's command line",
-        ));
-    }
+    let mut mends = vec![
+        say("with version 1 only root may set such limits. Step 5 as root:"),
+        as_root(machine),
+    ];
+    mends.extend(boot_version_2(machine));
     mends
 }
 
+/// The way from version 1 to version 2.
+fn boot_version_2(machine: &Machine) -> Vec<Mend> {
+    if machine.system.wsl.is_some() {
+        vec![
+            say("or version 2 for all. In Windows' file %UserProfile%\\.wslconfig, below [wsl2]:"),
+            say("kernelCommandLine = cgroup_no_v1=all"),
+            say("and then:"),
+            run("wsl.exe --shutdown"),
+        ]
+    } else if machine.system.systemd {
+        vec![say(
+            "or boot with version 2: 'systemd.unified_cgroup_hierarchy=1' on the kernel's command line",
+        )]
+    } else {
+        vec![]
+    }
+}
+
 /// How to get the controllers that are missing.
-fn give_more(machine: &Machine) -> Vec<Mend> {
+fn give_more(machine: &Machine, missing: &str) -> Vec<Mend> {
+    let all = [&machine.cgroups.v1[..], &machine.cgroups.v2].concat();
+    let nowhere = missing.split(", ").any(|name| !all.iter().any(|there| there == name));
     match machine.cgroups.layout {
         _ if in_container(machine) => around(machine).unwrap_or_default(),
+        // CONFIG_MEMCG_V1, since Linux 6.11: Debian builds without it.
+        Layout::V1 | Layout::Hybrid if nowhere => {
+            let mut mends = vec![say(format!(
+                "this kernel was built without {missing} for version 1, as newer ones may be. A guest has version 2"
+            ))];
+            mends.extend(boot_version_2(machine));
+            mends
+        }
         Layout::V1 | Layout::Hybrid if !machine.user.root => needs_root(machine),
         Layout::V2 if !machine.user.root && machine.system.systemd => drop_in(),
         Layout::V2 if !machine.user.root => by_hand(),
