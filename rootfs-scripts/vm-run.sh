@@ -111,7 +111,7 @@ quote() {
 # status comes out.
 prepare_control() {
     control=$(mktemp -d) || exit 2
-    trap clean_up EXIT # shellcheck disable=SC2317
+    trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -175,6 +175,7 @@ boot() {
     exit 125
 }
 
+# shellcheck disable=SC2317 # the trap calls it
 clean_up() {
     if [ -n "$machine" ]; then
         kill "$machine" 2>/dev/null
