@@ -11,18 +11,18 @@ use crate::hierarchy::{Folder, Place, Version};
 use crate::{Cgroup, PARENT, add, files, tree, v1, v2};
 
 impl Cgroup {
-    /// Makes this cgroup's folder wherever some of the place's controllers are wanted.
+    /// Makes this cgroup's folder in v2, and in v1 wherever some of the place's controllers are wanted.
     pub(crate) fn make_in_places(
         &mut self,
         is_wanted: impl Fn(Version, &str) -> bool,
     ) -> Result<()> {
         let places = self.places.clone();
-        let v1_freezes = places.iter().any(|place| place.writable && place.folder.has("freezer"));
         for Place { folder: place, .. } in places.iter().filter(|place| place.writable) {
             let there = place.controllers.iter().map(String::as_str);
             let wanted: Vec<&str> = there.filter(|name| is_wanted(place.version, name)).collect();
-            // Any v2 cgroup can be frozen and killed, even one without controllers.
-            if !wanted.is_empty() || (place.version == Version::V2 && !v1_freezes) {
+            // Always in v2, even without a controller there: any cgroup of v2 can be frozen and killed,
+            // and a container without its own would see its starter's as the root.
+            if !wanted.is_empty() || place.version == Version::V2 {
                 self.make(place, &wanted)?;
             }
         }

@@ -251,6 +251,23 @@ fn with_all_is_in_every_hierarchy() {
 
 #[test]
 #[ignore = "makes cgroups"]
+fn has_a_cgroup_of_version_2_wherever_there_is_one() {
+    let own = Own::new("unified");
+    let mut child = own.run("exec sleep 60");
+    let memberships = fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified = memberships.lines().find(|line| line.starts_with("0::"));
+    println!("{memberships}");
+    assert_eq!(
+        unified.is_some_and(|line| line.contains("/keel/test-unified-")),
+        mounts.contains(" - cgroup2 ")
+    );
+    own.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "makes cgroups"]
 fn what_the_container_made_below_goes_too() {
     let own = Own::new("nested");
     let pid = std::process::id();
