@@ -232,7 +232,7 @@ pub(crate) const TESTS: &[Test] = &[
         > }
         > END
         $ at web rootfs/bin/busybox wget -q -O - http://192.0.2.9/cgi-bin/who
-        $ nft delete table ip home; ip link delete to-web; ip link delete to-world; umount -R /run
+        $ nft delete table ip home; ip link delete to-web; ip link delete to-world; umount -l /run
     "#,
     )
     .needs(&[Nft]),
@@ -271,7 +271,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ way step07-veth-bridge rootfs ping -c 1 10.77.0.1
         $ way step07-veth-bridge rootfs ping -c 1 192.0.2.9
         $ way rootfs/bin/busybox ping -c 1 $db
-        $ exec 3>&-; wait; rm hold ready; nft delete table ip watch; ip link delete to-world; umount -R /run
+        $ exec 3>&-; wait; rm hold ready; nft delete table ip watch; ip link delete to-world; umount -l /run
     "#,
     )
     .needs(&[Nft]),
