@@ -8,13 +8,13 @@ use regex::Regex;
 use workshop::prepare::repository;
 
 use crate::book::{LINK, Page, expect_none, files_below, id_of, pages};
-use crate::harness::{Test, function, snapshot};
+use crate::harness::{Test, pure, snapshot};
 
 pub(crate) const TESTS: &[Test] = &[
-    function("book/man-pages-are-all-listed", man_pages_are_all_listed),
-    function("book/glossary-is-used", glossary_is_used),
-    function("book/errors-are-printed", errors_are_printed),
-    function("book/cgroup-tables-are-complete", cgroup_tables_are_complete),
+    pure("book/man-pages-are-all-listed", man_pages_are_all_listed),
+    pure("book/glossary-is-used", glossary_is_used),
+    pure("book/errors-are-printed", errors_are_printed),
+    pure("book/cgroup-tables-are-complete", cgroup_tables_are_complete),
 ];
 
 static MAN_PAGE: LazyLock<Regex> =

@@ -4,13 +4,13 @@
 use regex::Regex;
 
 use crate::book::{Page, expect_none, pages};
-use crate::harness::{Test, function};
+use crate::harness::{Test, pure};
 
 pub(crate) const TESTS: &[Test] = &[
-    function("book/chapters-have-all-sections", chapters_have_all_sections),
-    function("book/questions-have-answers", questions_have_answers),
-    function("book/chapters-have-diagrams", chapters_have_diagrams),
-    function("book/chapters-have-their-length", chapters_have_their_length),
+    pure("book/chapters-have-all-sections", chapters_have_all_sections),
+    pure("book/questions-have-answers", questions_have_answers),
+    pure("book/chapters-have-diagrams", chapters_have_diagrams),
+    pure("book/chapters-have-their-length", chapters_have_their_length),
 ];
 
 /// After "At a glance", which is a table without a heading.

@@ -14,69 +14,67 @@ use workshop::doctor::machine::{
 use workshop::doctor::{Verdict, judge, print};
 use workshop::prepare;
 
-use crate::harness::{Test, function, snapshot};
+use crate::harness::{Test, function, pure, snapshot};
 
 pub(crate) const TESTS: &[Test] = &[
     // What the book shows, in full.
-    function("doctor/all-well", || hold_all("all-well", &ubuntu())),
-    function("doctor/first-look", || hold_all("first-look", &first_look())),
-    function("doctor/apparmor", || hold_all("apparmor", &apparmor())),
-    function("doctor/no-delegation", || hold_all("no-delegation", &no_delegation(ubuntu()))),
-    function("doctor/macos", || hold_all("macos", &elsewhere("macos"))),
+    pure("doctor/all-well", || hold_all("all-well", &ubuntu())),
+    pure("doctor/first-look", || hold_all("first-look", &first_look())),
+    pure("doctor/apparmor", || hold_all("apparmor", &apparmor())),
+    pure("doctor/no-delegation", || hold_all("no-delegation", &no_delegation(ubuntu()))),
+    pure("doctor/macos", || hold_all("macos", &elsewhere("macos"))),
     function("doctor/report", report),
     // What differs from a good machine.
-    function("doctor/root", || hold("root", &root(ubuntu()))),
-    function("doctor/v1", || hold("v1", &v1(Layout::V1))),
-    function("doctor/hybrid", || hold("hybrid", &v1(Layout::Hybrid))),
-    function("doctor/hybrid-root", || hold("hybrid-root", &hybrid_root())),
-    function("doctor/hybrid-no-controllers", || hold("hybrid-no-controllers", &delegated_hybrid())),
-    function("doctor/v1-without-memory", || hold("v1-without-memory", &v1_without_memory())),
-    function("doctor/no-cgroups", || hold("no-cgroups", &no_cgroups())),
-    function("doctor/no-delegation-by-su", || hold("no-delegation-by-su", &by_su())),
-    function("doctor/no-delegation-no-systemd", || {
+    pure("doctor/root", || hold("root", &root(ubuntu()))),
+    pure("doctor/v1", || hold("v1", &v1(Layout::V1))),
+    pure("doctor/hybrid", || hold("hybrid", &v1(Layout::Hybrid))),
+    pure("doctor/hybrid-root", || hold("hybrid-root", &hybrid_root())),
+    pure("doctor/hybrid-no-controllers", || hold("hybrid-no-controllers", &delegated_hybrid())),
+    pure("doctor/v1-without-memory", || hold("v1-without-memory", &v1_without_memory())),
+    pure("doctor/no-cgroups", || hold("no-cgroups", &no_cgroups())),
+    pure("doctor/no-delegation-by-su", || hold("no-delegation-by-su", &by_su())),
+    pure("doctor/no-delegation-no-systemd", || {
         hold("no-delegation-no-systemd", &no_delegation(alpine()))
     }),
-    function("doctor/some-controllers", || hold("some-controllers", &some_controllers())),
-    function("doctor/no-controller-in-the-kernel", || {
+    pure("doctor/some-controllers", || hold("some-controllers", &some_controllers())),
+    pure("doctor/no-controller-in-the-kernel", || {
         hold("no-controller-in-the-kernel", &root(some_controllers()))
     }),
-    function("doctor/userns-sysctl", || hold("userns-sysctl", &forbidden(CLONE, "0", EPERM))),
-    function("doctor/userns-limit", || hold("userns-limit", &forbidden(MAX, "0", ENOSPC))),
-    function("doctor/userns-unknown", || hold("userns-unknown", &forbidden(MAX, "15000", EPERM))),
-    function("doctor/in-docker", || hold("in-docker", &in_docker(ubuntu()))),
-    function("doctor/in-docker-as-root", || hold("in-docker-as-root", &in_docker(root(ubuntu())))),
-    function("doctor/masked-proc", || hold("masked-proc", &masked_proc())),
-    function("doctor/old-overlayfs", || hold("old-overlayfs", &old_overlayfs())),
-    function("doctor/overlay-on-overlay", || hold("overlay-on-overlay", &overlay_on_overlay())),
-    function("doctor/no-overlay", || hold("no-overlay", &no_overlay())),
-    function("doctor/no-bridge", || hold("no-bridge", &no_bridge(Module::OnDisk))),
-    function("doctor/no-bridge-anywhere", || {
-        hold("no-bridge-anywhere", &no_bridge(Module::Missing))
-    }),
-    function("doctor/no-nf-tables", || hold("no-nf-tables", &no_nf_tables())),
-    function("doctor/no-nft", || hold("no-nft", &without(fedora(), &["nft"]))),
-    function("doctor/no-nft-here", || hold("no-nft-here", &without(another(), &["nft"]))),
-    function("doctor/no-newuidmap", || hold("no-newuidmap", &no_newuidmap())),
-    function("doctor/no-subordinate-ids", || hold("no-subordinate-ids", &no_subordinate_ids())),
-    function("doctor/subordinate-ids-refused", || {
+    pure("doctor/userns-sysctl", || hold("userns-sysctl", &forbidden(CLONE, "0", EPERM))),
+    pure("doctor/userns-limit", || hold("userns-limit", &forbidden(MAX, "0", ENOSPC))),
+    pure("doctor/userns-unknown", || hold("userns-unknown", &forbidden(MAX, "15000", EPERM))),
+    pure("doctor/in-docker", || hold("in-docker", &in_docker(ubuntu()))),
+    pure("doctor/in-docker-as-root", || hold("in-docker-as-root", &in_docker(root(ubuntu())))),
+    pure("doctor/masked-proc", || hold("masked-proc", &masked_proc())),
+    pure("doctor/old-overlayfs", || hold("old-overlayfs", &old_overlayfs())),
+    pure("doctor/overlay-on-overlay", || hold("overlay-on-overlay", &overlay_on_overlay())),
+    pure("doctor/no-overlay", || hold("no-overlay", &no_overlay())),
+    pure("doctor/no-bridge", || hold("no-bridge", &no_bridge(Module::OnDisk))),
+    pure("doctor/no-bridge-anywhere", || hold("no-bridge-anywhere", &no_bridge(Module::Missing))),
+    pure("doctor/no-nf-tables", || hold("no-nf-tables", &no_nf_tables())),
+    pure("doctor/no-nft", || hold("no-nft", &without(fedora(), &["nft"]))),
+    pure("doctor/no-nft-here", || hold("no-nft-here", &without(another(), &["nft"]))),
+    pure("doctor/no-newuidmap", || hold("no-newuidmap", &no_newuidmap())),
+    pure("doctor/no-subordinate-ids", || hold("no-subordinate-ids", &no_subordinate_ids())),
+    pure("doctor/subordinate-ids-refused", || {
         hold("subordinate-ids-refused", &subordinate_ids_refused())
     }),
-    function("doctor/wsl1", || hold("wsl1", &wsl1())),
-    function("doctor/wsl2", || hold("wsl2", &wsl2())),
-    function("doctor/windows", || hold("windows", &elsewhere("windows"))),
-    function("doctor/freebsd", || hold("freebsd", &elsewhere("freebsd"))),
-    function("doctor/aarch64", || hold("aarch64", &aarch64())),
-    function("doctor/riscv64", || hold("riscv64", &riscv64())),
-    function("doctor/old-kernel", || hold("old-kernel", &old_kernel("5.4.0-190-generic"))),
-    function("doctor/full", || hold("full", &full(false))),
-    function("doctor/full-after-the-build", || hold("full-after-the-build", &full(true))),
-    function("doctor/noexec", || hold("noexec", &noexec())),
-    function("doctor/no-internet", || hold("no-internet", &no_internet())),
-    function("doctor/no-internet-needed", || hold("no-internet-needed", &offline(ubuntu()))),
-    function("doctor/no-tools", || {
+    pure("doctor/wsl1", || hold("wsl1", &wsl1())),
+    pure("doctor/wsl2", || hold("wsl2", &wsl2())),
+    pure("doctor/windows", || hold("windows", &elsewhere("windows"))),
+    pure("doctor/freebsd", || hold("freebsd", &elsewhere("freebsd"))),
+    pure("doctor/aarch64", || hold("aarch64", &aarch64())),
+    pure("doctor/riscv64", || hold("riscv64", &riscv64())),
+    pure("doctor/old-kernel", || hold("old-kernel", &old_kernel("5.4.0-190-generic"))),
+    pure("doctor/full", || hold("full", &full(false))),
+    pure("doctor/full-after-the-build", || hold("full-after-the-build", &full(true))),
+    pure("doctor/noexec", || hold("noexec", &noexec())),
+    pure("doctor/no-internet", || hold("no-internet", &no_internet())),
+    pure("doctor/no-internet-needed", || hold("no-internet-needed", &offline(ubuntu()))),
+    pure("doctor/no-tools", || {
         hold("no-tools", &without(alpine(), &["unshare", "nsenter", "ip", "mdbook"]))
     }),
-    function("doctor/no-qemu", || hold("no-qemu", &no_qemu())),
+    pure("doctor/no-qemu", || hold("no-qemu", &no_qemu())),
     // This machine, and what can be made on it.
     function("doctor/this-machine", this_machine),
     function("doctor/no-private-data", no_private_data),
