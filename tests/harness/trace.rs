@@ -60,8 +60,22 @@ impl Process {
             let (name, args) = plain(&parts[1], tidy(&args));
             Some(Call { name, args, result: parts[3].to_owned() })
         };
-        Process { calls: trace.lines().filter_map(call).collect() }
+        let mut lines: Vec<&str> = trace.lines().collect();
+        drop_masks_of_libc(&mut lines);
+        Process { calls: lines.into_iter().filter_map(call).collect() }
     }
+}
+
+/// Takes out the pairs with which the C library shuts out all signals for a moment and lets them in again. Where it
+/// does so depends on its version: glibc 2.41 does it in getrandom(3), too.
+fn drop_masks_of_libc(lines: &mut Vec<&str>) {
+    let mut inside = false;
+    lines.retain(|line| {
+        let begins = line.starts_with("rt_sigprocmask(SIG_BLOCK, ~[");
+        let ends = inside && line.starts_with("rt_sigprocmask(SIG_SETMASK, ");
+        inside = begins || (inside && !ends);
+        !begins && !ends
+    });
 }
 
 /// The pipes by what they are for: keel, whose trace comes first, makes them in this order.
