@@ -240,6 +240,7 @@ END
     printf '%s\n' root:x:0: tty:x:5: shadow:x:42: guest:x:1000: nogroup:x:65534: >"$root/etc/group"
     # For newuidmap(1): user ids that containers of the guest user may have.
     echo guest:100000:65536 | tee "$root/etc/subuid" >"$root/etc/subgid"
+    echo guest >"$root/etc/hostname"
     echo '127.0.0.1 localhost guest' >"$root/etc/hosts"
     cat >"$root/etc/os-release" <<END
 ID=debian
