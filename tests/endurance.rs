@@ -1,13 +1,13 @@
 //! What shows only after a while, or under attack: that nothing is left behind, however often keel
 //! runs, however rudely it is ended, and whatever happens to its files.
 
-use crate::harness::needs::Need::Nft;
+use crate::harness::needs::Need::{Nft, Speed};
 use crate::harness::{Test, function, lab};
 
 pub(crate) const TESTS: &[Test] = &[
-    function("endurance/200-runs", two_hundred_runs).needs(&[Nft]),
-    function("endurance/killed-run", killed_run).needs(&[Nft]),
-    function("endurance/killed-import", killed_import),
+    function("endurance/200-runs", two_hundred_runs).needs(&[Nft, Speed]),
+    function("endurance/killed-run", killed_run).needs(&[Nft, Speed]),
+    function("endurance/killed-import", killed_import).needs(&[Speed]),
     function("endurance/many-at-once", many_at_once).needs(&[Nft]),
     function("endurance/one-name", one_name),
     function("endurance/two-engines", two_engines),

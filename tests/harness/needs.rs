@@ -32,6 +32,13 @@ pub(crate) enum Need {
     Strace,
     /// Users besides root in the lab: an ordinary user's has only that one.
     Users,
+    /// A processor that isn't emulated.
+    Speed,
+}
+
+/// Whether who runs the tests says that this machine is slow, being emulated.
+pub(crate) fn is_slow() -> bool {
+    env::var_os("KEEL_SLOW").is_some()
 }
 
 /// What this machine offers to this user.
@@ -60,6 +67,10 @@ impl Machine {
             Need::Chromium => chromium::program()
                 .is_none()
                 .then(|| "needs a browser: 'chromium' or 'google-chrome'".to_owned()),
+            Need::Speed => is_slow().then(|| {
+                "needs a processor that isn't emulated: it does the same hundreds of times"
+                    .to_owned()
+            }),
             Need::Users => (!geteuid().is_root())
                 .then(|| "needs root: an ordinary user's lab has no user but root".to_owned()),
         }
