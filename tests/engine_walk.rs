@@ -1,11 +1,11 @@
 //! The engine, as the book's chapter walks through it.
 
-use crate::harness::needs::Need::{Cgroup, Nft};
+use crate::harness::needs::Need::{Cgroup, Nft, Speed};
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("engine/each-page-in-one-lab", each_page_in_one_lab).needs(&[Cgroup, Nft]),
+    function("engine/each-page-in-one-lab", each_page_in_one_lab).needs(&[Speed, Cgroup, Nft]),
     transcript(
         "engine/walk",
         "

@@ -5,10 +5,11 @@ use std::fs;
 use regex::{Captures, Regex};
 use workshop::prepare::repository;
 
+use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, lab, snapshot, transcript};
 
 pub(crate) const TESTS: &[Test] = &[
-    function("01-chroot/in-one-lab", || in_one_lab("01-chroot.md")),
+    function("01-chroot/in-one-lab", || in_one_lab("01-chroot.md")).needs(&[Speed]),
     transcript(
         "01-chroot/ls",
         "

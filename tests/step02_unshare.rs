@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use regex::Regex;
 
+use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, snapshot, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
     function("02-unshare/table", table_of_namespaces),
-    function("02-unshare/in-one-lab", || in_one_lab("02-unshare.md")),
+    function("02-unshare/in-one-lab", || in_one_lab("02-unshare.md")).needs(&[Speed]),
     transcript(
         "02-unshare/hostname",
         "

@@ -1,10 +1,11 @@
 //! Step 3: an own process tree.
 
+use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("03-pid-ns/in-one-lab", || in_one_lab("03-pid-ns.md")),
+    function("03-pid-ns/in-one-lab", || in_one_lab("03-pid-ns.md")).needs(&[Speed]),
     transcript(
         "03-pid-ns/ps",
         "
@@ -31,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ touch rootfs/dev/null
         $ cat > rootfs/orphans.sh <<'END'
         > mkfifo /done
-        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[[]sleep' | grep 3; do :; done; echo > /done) &
+        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[[]sleep' | grep 3; do :; done; : > /done) &
         > exec cat /done
         > END
         $ step03-pid-ns rootfs sh /orphans.sh
@@ -43,7 +44,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ touch rootfs/dev/null
         $ cat > rootfs/orphans.sh <<'END'
         > mkfifo /end
-        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[s]leep' | grep 0; do :; done; echo > /end) &
+        > ((sleep 0 & sleep 0 & sleep 0 &); until ps | grep -c '[s]leep' | grep 0; do :; done; : > /end) &
         > exec cat /end
         > END
         $ step03-pid-ns --init rootfs sh /orphans.sh

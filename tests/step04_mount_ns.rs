@@ -1,10 +1,11 @@
 //! Step 4: an own mount table.
 
+use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("04-mount-ns/in-one-lab", || in_one_lab("04-mount-ns.md")),
+    function("04-mount-ns/in-one-lab", || in_one_lab("04-mount-ns.md")).needs(&[Speed]),
     transcript(
         "04-mount-ns/first-look",
         "

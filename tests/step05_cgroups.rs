@@ -1,11 +1,11 @@
 //! Step 5: limits, accounting, freezing.
 
-use crate::harness::needs::Need::{Cgroup, Cpuset};
+use crate::harness::needs::Need::{Cgroup, Cpuset, Speed};
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("05-cgroups/in-one-lab", || in_one_lab("05-cgroups.md")).needs(&[Cgroup]),
+    function("05-cgroups/in-one-lab", || in_one_lab("05-cgroups.md")).needs(&[Speed, Cgroup]),
     transcript(
         "05-cgroups/stats",
         "

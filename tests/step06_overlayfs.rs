@@ -1,10 +1,11 @@
 //! Step 6: layers and copy-on-write.
 
+use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("06-overlayfs/in-one-lab", || in_one_lab("06-overlayfs.md")),
+    function("06-overlayfs/in-one-lab", || in_one_lab("06-overlayfs.md")).needs(&[Speed]),
     transcript(
         "06-overlayfs/diff",
         "

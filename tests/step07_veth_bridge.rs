@@ -1,11 +1,11 @@
 //! Step 7: an own network, wired to others.
 
-use crate::harness::needs::Need::Nft;
+use crate::harness::needs::Need::{Nft, Speed};
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("07-veth-bridge/in-one-lab", || in_one_lab("07-veth-bridge.md")).needs(&[Nft]),
+    function("07-veth-bridge/in-one-lab", || in_one_lab("07-veth-bridge.md")).needs(&[Speed, Nft]),
     transcript(
         "07-veth-bridge/inside",
         "

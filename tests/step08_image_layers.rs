@@ -1,11 +1,11 @@
 //! Step 8: images.
 
-use crate::harness::needs::Need::{Nft, Users};
+use crate::harness::needs::Need::{Nft, Speed, Users};
 use crate::harness::{Test, function, transcript};
 use crate::step01_chroot::in_one_lab;
 
 pub(crate) const TESTS: &[Test] = &[
-    function("08-image-layers/in-one-lab", || in_one_lab("08-image-layers.md")).needs(&[Nft]),
+    function("08-image-layers/in-one-lab", || in_one_lab("08-image-layers.md")).needs(&[Speed, Nft]),
     transcript(
         "08-image-layers/run",
         "

@@ -68,7 +68,7 @@ impl Machine {
                 .is_none()
                 .then(|| "needs a browser: 'chromium' or 'google-chrome'".to_owned()),
             Need::Speed => is_slow().then(|| {
-                "needs a processor that isn't emulated: it does the same hundreds of times"
+                "needs a processor that isn't emulated: it does hundreds of things, or what other tests do, once more"
                     .to_owned()
             }),
             Need::Users => (!geteuid().is_root())
