@@ -1,4 +1,4 @@
-//! Step 3: an own process tree.
+//! Step 3: a process tree of its own.
 
 use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, transcript};

@@ -1,4 +1,4 @@
-//! Step 4: an own mount table.
+//! Step 4: a mount table of its own.
 
 use crate::harness::needs::Need::Speed;
 use crate::harness::{Test, function, transcript};

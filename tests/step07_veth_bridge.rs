@@ -1,4 +1,4 @@
-//! Step 7: an own network, wired to others.
+//! Step 7: a network of its own, wired to others.
 
 use crate::harness::needs::Need::{Nft, Speed};
 use crate::harness::{Test, function, transcript};

@@ -1,6 +1,7 @@
 //! The machines, and how the suite is run on one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -91,7 +92,10 @@ impl Machine {
 /// When one of them can't be built.
 pub(crate) fn prepare() -> Result<PathBuf> {
     prepare::build()?;
-    prepare::rootfs()?;
+    let rootfs = prepare::rootfs()?;
+    // In a guest that root started, the tree belongs to root there too, and the ordinary user must read all of it to copy it.
+    fs::set_permissions(rootfs.join("root"), Permissions::from_mode(0o755))
+        .context("make the root filesystem readable")?;
     fs::create_dir_all(repository().join("target/vm")).context("make target/vm")?;
     let built = Command::new(env!("CARGO"))
         .current_dir(repository())

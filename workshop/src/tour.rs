@@ -39,13 +39,13 @@ const STOPS: [Stop; 9] = [
     },
     Stop {
         title: "Step 3: pid namespace",
-        new: "an own process tree: the command is PID 1 and sees nobody else",
+        new: "a process tree of its own: the command is PID 1 and sees nobody else",
         limits: false,
         lines: &["step03-pid-ns rootfs ps", "xray --own -- step03-pid-ns rootfs cat"],
     },
     Stop {
         title: "Step 4: mount namespace",
-        new: "an own mount table, and a root that can't be climbed out of: pivot_root",
+        new: "a mount table of its own, and a root that can't be climbed out of: pivot_root",
         limits: false,
         lines: &[
             "step04-mount-ns --read-only rootfs touch /file",
@@ -73,7 +73,7 @@ const STOPS: [Stop; 9] = [
     },
     Stop {
         title: "Step 7: veth and bridge",
-        new: "an own network: a cable to a bridge, an address, a way out",
+        new: "a network of its own: a cable to a bridge, an address, a way out",
         limits: false,
         lines: &[
             "step07-veth-bridge rootfs ip address show eth0",

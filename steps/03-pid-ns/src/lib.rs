@@ -1,4 +1,4 @@
-//! Step 3: an own process tree.
+//! Step 3: a process tree of its own.
 //!
 //! The first process in a new pid namespace is its PID 1. A process can't move into one: it has to
 //! be born there. So from here on a container is a child, and this crate is about that child:

@@ -1,4 +1,4 @@
-//! Step 3, the container so far: another root directory, own names, an own process tree.
+//! Step 3, the container so far: another root directory, own names, a process tree of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Step 4: an own mount table.
+//! Step 4: a mount table of its own.
 //!
 //! A mount namespace is a table of mounts: what lies where in the one tree of files. The containers
 //! so far had another root directory, in the host's table. Now they get a table of their own in which

@@ -1,4 +1,4 @@
-//! Step 4, the container so far: own names, an own process tree, an own mount table.
+//! Step 4, the container so far: own names, a process tree of its own, a mount table of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

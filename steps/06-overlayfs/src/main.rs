@@ -1,4 +1,4 @@
-//! Step 6, the container so far: own names, an own process tree, an own mount table, limits, and its
+//! Step 6, the container so far: own names, a process tree of its own, a mount table of its own, limits, and its
 //! own changes to a rootfs that many containers share.
 
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! Step 7: an own network, wired to others.
+//! Step 7: a network of its own, wired to others.
 //!
 //! A new network namespace is an island: one loopback device, and that one is down. [`Bridge::attach`]
 //! builds what leads off it:
