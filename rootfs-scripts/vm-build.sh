@@ -11,7 +11,7 @@ here=$(dirname -- "$0")
 # Where the userland comes from. Its C library must not be older than that of the machine whose programs run
 # in the guest, so it is the newest release's.
 release=trixie
-packages='bash busybox-static coreutils dash diffutils findutils grep gzip iproute2 iputils-ping libgcc-s1
+packages='bash busybox-static coreutils dash diffutils findutils grep gzip iproute2 iputils-ping libc-bin libgcc-s1
     mount nftables sed strace tar uidmap util-linux'
 
 # What containers can want of the kernel, below /lib/modules/VERSION/kernel. The rest stays behind: it is ten times as much.
