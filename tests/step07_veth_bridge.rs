@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     )
     .needs(&[Nft]),
     transcript(
+        // The last one: the kernel takes the cable of a container that has just ended away in its own time.
         "07-veth-bridge/outside",
         "
         $ mkfifo hold ready
@@ -23,7 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
         $ exec 3> hold
         $ read up < ready
         $ ip -br address show keel0 | awk '{ print $1, $3 }'
-        $ ip -o link show master keel0 | awk '{ print $2 }' | cut -d@ -f1
+        $ ip -o link show master keel0 | awk '{ print $2 }' | cut -d@ -f1 | tail -n 1
         $ exec 3>&-; wait; rm hold ready
     ",
     )
