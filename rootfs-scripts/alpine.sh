@@ -36,11 +36,7 @@ is_complete() {
 }
 
 main() {
-    case ${1-} in
-    -h | --help) help && exit ;;
-    -* | '') usage ;;
-    esac
-    [ $# = 1 ] || usage
+    expect_dest "$@"
     begin "$1"
 
     [ -n "$sha256" ] || fail "no digest is known for $arch: name it with ALPINE_SHA256"

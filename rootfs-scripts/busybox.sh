@@ -56,11 +56,7 @@ is_complete() {
 }
 
 main() {
-    case ${1-} in
-    -h | --help) help && exit ;;
-    -* | '') usage ;;
-    esac
-    [ $# = 1 ] || usage
+    expect_dest "$@"
     begin "$1"
 
     find_busybox

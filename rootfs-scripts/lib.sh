@@ -29,6 +29,15 @@ usage() {
     exit 2
 }
 
+# expect_dest ARGUMENT...: ends here, with the help or the usage, unless there is one argument, a name.
+expect_dest() {
+    case ${1-} in
+    -h | --help) help && exit ;;
+    -* | '') usage ;;
+    esac
+    [ $# = 1 ] || usage
+}
+
 # begin DEST: ends here if the tree is there already; else makes $work/tree, empty.
 begin() {
     folder=$1 name=

@@ -46,11 +46,7 @@ is_complete() {
 }
 
 main() {
-    case ${1-} in
-    -h | --help) help && exit ;;
-    -* | '') usage ;;
-    esac
-    [ $# = 1 ] || usage
+    expect_dest "$@"
     case $VM_ARCH in
     x86_64) arch=amd64 ;;
     aarch64) arch=arm64 ;;
@@ -89,12 +85,14 @@ package_of() {
 
 # download URL FILE
 download() {
+    url=$1
     if has curl; then
         set -- curl --silent --show-error --fail --location --output "$2" "$1"
     else
         set -- wget -q -O "$2" "$1"
     fi
-    run "$@" || fail "download '$VM_MIRROR': $(log_tail 1): is there a way to the Internet? VM_MIRROR names another mirror"
+    run "$@" || fail "download '$url': $(log_tail 1)
+Is there such a release (VM_KERNEL), and a way to the Internet? VM_MIRROR names another mirror"
 }
 
 # matches FILE SHA256

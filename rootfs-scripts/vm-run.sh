@@ -59,6 +59,8 @@ main() {
     done
     shift $((OPTIND - 1))
     case $cgroup in v1 | v2 | hybrid) ;; *) fail "-c '$cgroup': it is v1, v2 or hybrid" ;; esac
+    case $seconds in '' | *[!0-9]*) fail "-t '$seconds': it is a number of seconds" ;; esac
+    [ -d "$share" ] || fail "-s '$share': there is no such folder"
     share=$(cd -- "$share" && pwd) || exit 2
     : "${guest:=$share/target/vm/$(echo "$kernel" | tr / -)-$arch}"
     if [ $# = 0 ]; then

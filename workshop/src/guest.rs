@@ -61,7 +61,7 @@ impl Guest {
 /// As [`run`]; and when there is no terminal for the shell.
 pub fn lab(command: &[String]) -> Result<ExitCode> {
     ensure!(
-        !command.is_empty() || stdin().is_terminal(),
+        !command.is_empty() || has_terminal(),
         "a shell in the virtual machine needs a terminal: name a command"
     );
     let command: Vec<_> = command.iter().map(String::as_str).collect();
@@ -83,8 +83,12 @@ pub fn run(words: &[&str]) -> Result<ExitCode> {
     prepare::rootfs()?;
     let program = bin.join("workshop").display().to_string();
     let words = [&[program.as_str()], words].concat();
-    let terminal = stdin().is_terminal() && stdout().is_terminal();
-    let status = Guest { terminal, ..Guest::default() }.command(&words).status();
+    let status = Guest { terminal: has_terminal(), ..Guest::default() }.command(&words).status();
     let status = status.context("start rootfs-scripts/vm-run.sh")?;
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
+}
+
+/// Whether somebody sits there: a shell needs both ends.
+fn has_terminal() -> bool {
+    stdin().is_terminal() && stdout().is_terminal()
 }
