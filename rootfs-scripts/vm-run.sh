@@ -70,10 +70,13 @@ main() {
     [ -z "$terminal" ] || [ -t 0 ] || fail 'a shell, and -i, need a terminal on standard input'
 
     find_qemu
+    export VM_KERNEL="$kernel" VM_ARCH="$arch"
     # That it is there already needs no word.
-    words=/dev/stderr
-    [ ! -e "$guest/disk" ] || words=/dev/null
-    VM_KERNEL=$kernel VM_ARCH=$arch "$here/vm-build.sh" "$guest" >"$words" || exit 2
+    if [ -e "$guest/disk" ]; then
+        "$here/vm-build.sh" "$guest" >/dev/null || exit 2
+    else
+        "$here/vm-build.sh" "$guest" >&2 || exit 2
+    fi
     prepare_control "$@"
     boot
 }
