@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
 use nix::unistd::{Pid, sethostname};
 
 // ANCHOR: table
@@ -105,7 +106,8 @@ pub fn flags(kinds: &[Namespace]) -> libc::c_int {
 /// Leaves the caller's namespaces of these kinds for new ones.
 ///
 /// Two kinds take effect for children only, never for the caller: a process keeps its pid
-/// namespace for life, and enters a new time namespace when it forks (or, since Linux 6.2, execs).
+/// namespace for life, and its time namespace until it forks, asks ([`enter_time`]), or, since
+/// Linux 6.2, execs.
 ///
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN, unless a user namespace is among them; EINVAL when the kernel lacks
@@ -145,8 +147,8 @@ pub fn set_domainname(name: &str) -> Result<()> {
 // ANCHOR: time
 /// Shifts the clocks of the time namespace that the caller's children will be in, in seconds.
 ///
-/// Call it after leaving [`Namespace::Time`] and before the first fork or exec: once a process is in
-/// the namespace, its offsets are fixed.
+/// Call it after leaving [`Namespace::Time`] and before the first fork: once a process is in the
+/// namespace, its offsets are fixed.
 ///
 /// # Errors
 /// EACCES when a process is in it already; ERANGE when a clock would become negative. See
@@ -154,6 +156,17 @@ pub fn set_domainname(name: &str) -> Result<()> {
 pub fn set_time_offsets(monotonic: i64, boottime: i64) -> Result<()> {
     let offsets = format!("monotonic {monotonic} 0\nboottime {boottime} 0\n");
     fs::write("/proc/self/timens_offsets", offsets).context("write /proc/self/timens_offsets")
+}
+
+/// Moves the caller itself into the time namespace that until now was only its children's.
+///
+/// # Errors
+/// EUSERS when the caller has several threads. See time_namespaces(7), setns(2).
+pub fn enter_time() -> Result<()> {
+    let link = "/proc/self/ns/time_for_children";
+    let namespace = fs::File::open(link).with_context(|| format!("open {link}"))?;
+    setns(namespace, CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))
+        .context("enter the time namespace")
 }
 // ANCHOR_END: time
 

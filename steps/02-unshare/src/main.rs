@@ -22,7 +22,7 @@ struct Args {
     /// The container's own NIS domain name
     #[arg(long, default_value = "(none)", value_name = "NAME")]
     domainname: String,
-    /// Shift the time since boot, as `uptime` shows it (Linux 6.2 and later)
+    /// Shift the time since boot, as `uptime` shows it
     #[arg(long, default_value_t = 0, value_name = "SECONDS", allow_hyphen_values = true)]
     boottime: i64,
     /// The folder that becomes / (make one with rootfs-scripts/busybox.sh rootfs)
@@ -42,6 +42,7 @@ fn container(args: Args) -> Result<ExitCode> {
     unshare::set_hostname(&args.hostname)?;
     unshare::set_domainname(&args.domainname)?;
     unshare::set_time_offsets(0, args.boottime)?;
+    unshare::enter_time()?;
     chroot::enter(&args.rootfs)?;
     match chroot::exec(&args.command)? {}
 }
