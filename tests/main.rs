@@ -16,6 +16,7 @@ mod engine_bad_input;
 mod engine_trace;
 mod engine_walk;
 mod errors;
+mod exercises;
 mod harness;
 mod rootfs_scripts;
 
@@ -40,6 +41,12 @@ fn main() -> ExitCode {
 
 /// Every test there is.
 fn all() -> Vec<Test> {
+    let mut tests = fixed();
+    tests.extend(exercises::tests());
+    tests
+}
+
+fn fixed() -> Vec<Test> {
     [
         step01_chroot::TESTS,
         step02_unshare::TESTS,

@@ -1,16 +1,10 @@
 //! Runs lines in a fresh lab, as a reader would type them there.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use std::os::fd::AsFd;
-use std::time::Instant;
 use workshop::prepare;
+use workshop::session::{Ended, Session};
 
 use super::needs;
 use super::redact::redact;
@@ -45,37 +39,15 @@ pub(crate) fn transcript(lines: &str) -> Result<String> {
 
 /// Runs a shell script in a fresh lab. Returns what it printed on both streams, in order.
 pub(crate) fn sh(script: &str) -> Result<String> {
-    let workshop = prepare::bin_dir()?.join("workshop");
-    let (mut reader, writer) = std::io::pipe()?;
-    let mut child = Command::new(workshop)
-        .args(["lab", "--no-build", "sh", "-c", script])
-        .env("TERM", "dumb")
-        .env_remove("RUST_BACKTRACE")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()
-        .context("start the lab")?;
-
-    let end = Instant::now() + limit();
-    let mut output = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::try_from(left)?)? == 0 {
-            // SIGKILL to the lab's first process ends all of it.
-            kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL)?;
-            child.wait()?;
-            bail!("hangs; so far:\n{}", String::from_utf8_lossy(&output));
-        }
-        match reader.read(&mut buffer)? {
-            0 => break,
-            n => output.extend(&buffer[..n]),
-        }
+    match session().run(script)? {
+        Ended::Itself(output) => Ok(output),
+        Ended::Stopped(output) => bail!("hangs; so far:\n{output}"),
     }
-    child.wait()?;
-    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// A lab as tests use it.
+pub(crate) fn session() -> Session {
+    Session { programs: None, limited: false, limit: limit() }
 }
 
 /// The commands in a transcript: each starts with `$ `, and goes on in lines that start with `> `.

@@ -34,6 +34,8 @@ enum Kind {
     Function(fn()),
     /// The same, without a look at the machine.
     Pure(fn()),
+    /// Anything that is known only when the tests run.
+    Leaked(&'static (dyn Fn() + Send + Sync)),
 }
 
 /// The lines that a reader would type in a fresh lab, each after `$ `. What they print is held
@@ -53,6 +55,12 @@ pub(crate) const fn pure(name: &'static str, run: fn()) -> Test {
     Test { name, kind: Kind::Pure(run), needs: &[] }
 }
 
+/// A test whose name and content come from a file. Neither is ever freed.
+pub(crate) fn leaked(name: &str, run: impl Fn() + Send + Sync + 'static) -> Test {
+    let name = Box::leak(name.to_owned().into_boxed_str());
+    Test { name, kind: Kind::Leaked(Box::leak(Box::new(run))), needs: &[] }
+}
+
 impl Test {
     /// Marks what the machine must offer; where it doesn't, the test is skipped.
     pub(crate) const fn needs(self, needs: &'static [Need]) -> Test {
@@ -68,6 +76,7 @@ impl Test {
         match self.kind {
             Kind::Transcript(lines) => snapshot::hold(self.name, &lab::transcript(lines)?),
             Kind::Function(run) | Kind::Pure(run) => run(),
+            Kind::Leaked(run) => run(),
         }
         host::expect_unchanged(&before)
     }

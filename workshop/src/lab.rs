@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use cgroups::Cgroup;
+use anyhow::{Context, Result};
+use cgroups::{Bytes, Cgroup, Count, Limits, Max};
 use chroot::{DEFAULT_PATH, Program};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::geteuid;
 use pid_ns::Exit;
 use unshare::Namespace;
@@ -24,13 +25,29 @@ use crate::{lab_root, prepare};
 pub struct Lab {
     rootfs: PathBuf,
     command: Vec<String>,
+    programs: Option<PathBuf>,
+    limited: bool,
 }
+
+/// What a limited lab may use: enough for every exercise, and little enough for every machine.
+const MEMORY: Bytes = Bytes(512 << 20);
+const PROCESSES: u64 = 300;
 
 impl Lab {
     /// A lab for `command`, a shell if that is empty, with a copy of `rootfs` in its folder.
     pub fn new(rootfs: PathBuf, command: Vec<String>) -> Self {
         let command = if command.is_empty() { shell() } else { command };
-        Lab { rootfs, command }
+        Lab { rootfs, command, programs: None, limited: false }
+    }
+
+    /// The same with programs of this folder before the steps' own.
+    pub fn with_programs(self, programs: Option<PathBuf>) -> Self {
+        Lab { programs, ..self }
+    }
+
+    /// The same with a limit on memory and processes, if `limited`: for a program that may run wild.
+    pub fn limited(self, limited: bool) -> Self {
+        Lab { limited, ..self }
     }
 
     /// Opens it, runs the command, and waits until that has ended and the lab is gone.
@@ -40,8 +57,15 @@ impl Lab {
     pub fn run(&self) -> Result<Exit> {
         let name = format!("lab-{}", cgroups::unique_name()?);
         // An ordinary user without a delegated cgroup has a lab without one.
-        let cgroup = Cgroup::create_with_all(&name).ok();
+        let mut cgroup = Cgroup::create_with_all(&name).ok();
         let _janitor = cgroup.as_ref().map(|_| Janitor::hire(&name)).transpose()?;
+
+        if let (true, Some(cgroup)) = (self.limited, &mut cgroup) {
+            // A machine that lacks a controller has the lab's other limits.
+            let memory = Limits { memory: Some(MEMORY), ..Limits::default() };
+            let processes = Limits { pids: Some(Max::At(Count(PROCESSES))), ..Limits::default() };
+            let _ = cgroup.limit(&memory).and(cgroup.limit(&processes));
+        }
 
         let ordinary_user = !geteuid().is_root();
         let mut kinds =
@@ -67,7 +91,11 @@ impl Lab {
         unshare::leave(&[Namespace::Cgroup])?;
         unshare::set_hostname("lab")?;
         veth_bridge::loopback_up()?;
-        lab_root::enter(&self.rootfs, cgroup.is_some())?;
+        if self.limited {
+            // getrlimit(2): it doesn't hold for root, who has a cgroup.
+            setrlimit(Resource::RLIMIT_NPROC, PROCESSES, PROCESSES).context("limit processes")?;
+        }
+        lab_root::enter(&self.rootfs, cgroup.is_some(), self.limited)?;
         pid_ns::become_init()?;
         self.program()?.exec()
     }
@@ -75,7 +103,9 @@ impl Lab {
     fn program(&self) -> Result<Program> {
         let bin = prepare::bin_dir()?;
         let path = env::var("PATH").unwrap_or_default();
-        let path = format!("PATH={}:{path}:{DEFAULT_PATH}", bin.display());
+        let programs = self.programs.iter().map(|folder| format!("{}:", folder.display()));
+        let programs: String = programs.collect();
+        let path = format!("PATH={programs}{}:{path}:{DEFAULT_PATH}", bin.display());
         let mut env = vec![path];
         env.extend(["HOME=/lab", "KEEL_ROOT=/lab/keel", "PS1=lab$ "].map(str::to_owned));
         env.extend(env::var("TERM").ok().map(|term| format!("TERM={term}")));

@@ -26,11 +26,11 @@ const MOUNTS: [(&str, &str, &str); 8] = [
 ];
 
 /// Makes the lab's root and moves the calling process, which must have its own mount namespace,
-/// into it. `rootfs` is copied to /lab/rootfs.
+/// into it. `rootfs` is copied to /lab/rootfs. In a `limited` one the files in memory are few.
 ///
 /// # Errors
 /// When something can't be mounted.
-pub fn enter(rootfs: &Path, cgroup: bool) -> Result<()> {
+pub fn enter(rootfs: &Path, cgroup: bool, limited: bool) -> Result<()> {
     mount_ns::make_private()?;
     // Any folder serves as the place for the new root, as long as nothing below it is wanted in the
     // lab: /sys is one, since the lab gets its own.
@@ -49,8 +49,10 @@ pub fn enter(rootfs: &Path, cgroup: bool) -> Result<()> {
             bind_read_only(&root, &path)?;
         }
     }
+    let size = limited.then_some("size=128m");
     for (kind, target, options) in MOUNTS {
-        root.mount(&Mount::new(kind, kind.as_ref(), target.as_ref(), options.split(','))?)?;
+        let options = options.split(',').chain(size.filter(|_| kind == "tmpfs"));
+        root.mount(&Mount::new(kind, kind.as_ref(), target.as_ref(), options)?)?;
     }
     devices::create(&root, &devices::defaults())?;
     if cgroup {

@@ -1,14 +1,17 @@
 //! `cargo workshop`: what stands around the steps for those who work through them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use workshop::doctor::{self, Tell};
 #[cfg(target_os = "linux")]
+use workshop::exercises::{self, Workshop};
+#[cfg(target_os = "linux")]
 use workshop::{guest, janitor, lab, prepare, tour};
 
-/// Work through Keel: a lab to try things in, a tour of all steps, a doctor for your machine.
+/// Work through Keel: a lab to try things in, a tour of all steps, exercises, a doctor for your machine.
 #[derive(Parser)]
 #[command(name = "cargo workshop", bin_name = "cargo workshop")]
 struct Args {
@@ -38,6 +41,18 @@ enum Command {
         /// Open it in a throw-away virtual machine (needs QEMU, not root)
         #[arg(long)]
         vm: bool,
+        /// Limit memory, processes and files, for a program that may run wild
+        #[arg(long, hide = true)]
+        limited: bool,
+        /// Programs that come before the steps' own
+        #[arg(long, hide = true, value_name = "FOLDER")]
+        programs: Option<PathBuf>,
+        /// With your own program of this exercise in place of the reference's
+        #[arg(long, value_name = "ID", conflicts_with_all = ["mine", "vm"])]
+        exercise: Option<String>,
+        /// With your own keel and steps: 'cargo workshop engine' builds them
+        #[arg(long, conflicts_with = "vm")]
+        mine: bool,
         /// The command, with its arguments (default: a shell)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -51,6 +66,52 @@ enum Command {
         report: bool,
         /// Print everything that was seen and found as JSON
         #[arg(long, conflicts_with = "report")]
+        json: bool,
+    },
+    /// Show all exercises, and what is solved
+    List,
+    /// Hand out an exercise: a crate in exercises/ with a body to write. What is there is never overwritten
+    Start {
+        /// Like 03 or 03-init
+        id: String,
+    },
+    /// Build and judge an exercise. The exit code is 0 if it is solved, 1 if not, 3 if this machine can't tell
+    Check {
+        /// Like 03 or 03-init (default: the last one)
+        id: Option<String>,
+        /// Show all that was typed and printed
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Check at every save
+    Watch {
+        /// Like 03 or 03-init (default: the last one)
+        id: Option<String>,
+    },
+    /// Show the next hint
+    Hint {
+        /// Like 03 or 03-init (default: the last one)
+        id: Option<String>,
+    },
+    /// Show the reference as a diff to yours; asks first if yours isn't solved
+    Solution {
+        /// Like 03 or 03-init (default: the last one)
+        id: Option<String>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Start an exercise again. The old attempt is kept in exercises/old/
+    Reset {
+        /// Like 03 or 03-init (default: the last one)
+        id: Option<String>,
+    },
+    /// Build keel with every step that you have solved in place of the reference
+    Engine,
+    /// Show what is solved
+    Progress {
+        /// As JSON, for an instructor's wall
+        #[arg(long)]
         json: bool,
     },
     /// Sweep up after a lab whose first process was killed
@@ -94,14 +155,63 @@ fn run(command: Command) -> Result<ExitCode> {
                 (true, true) => guest::run(&["tour", "--pause"]),
             }
         }
-        Command::Lab { no_build, vm, command } => {
+        Command::Lab { no_build, vm, limited, programs, exercise, mine, command } => {
             if !no_build {
                 prepare::build()?;
             }
             if vm {
                 return guest::lab(&command);
             }
-            Ok(lab::Lab::new(prepare::rootfs()?, command).run()?.into())
+            let programs = match (exercise, mine) {
+                (Some(id), _) => Some(Workshop::open()?.programs(&id)?),
+                (None, true) => Some(exercises::engine::programs()?),
+                (None, false) => programs,
+            };
+            let lab = lab::Lab::new(prepare::rootfs()?, command);
+            Ok(lab.with_programs(programs).limited(limited).run()?.into())
+        }
+        Command::List | Command::Progress { json: false } => {
+            print!("{}", exercises::tell::list(&Workshop::open()?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Progress { json: true } => {
+            println!("{}", exercises::tell::json(&Workshop::open()?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Start { id } => {
+            let workshop = Workshop::open()?;
+            workshop.start(workshop.choose(Some(&id))?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { id, raw } => {
+            let workshop = Workshop::open()?;
+            workshop.check(workshop.choose(id.as_deref())?, raw)
+        }
+        Command::Watch { id } => {
+            let workshop = Workshop::open()?;
+            exercises::watch::watch(&workshop, workshop.choose(id.as_deref())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Hint { id } => {
+            let workshop = Workshop::open()?;
+            print!("{}", workshop.hint(workshop.choose(id.as_deref())?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Solution { id, yes } => {
+            let workshop = Workshop::open()?;
+            let exercise = workshop.choose(id.as_deref())?;
+            print!("{}", exercises::solution::show(&workshop, exercise, yes)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Reset { id } => {
+            let workshop = Workshop::open()?;
+            workshop.reset(workshop.choose(id.as_deref())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Engine => {
+            let engine = exercises::engine::build(&Workshop::open()?)?;
+            print!("{}", exercises::engine::words(&engine));
+            Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { report, json } => doctor::examine(tell(report, json)),
         Command::Janitor { cgroup } => janitor::sweep_when_left(&cgroup),

@@ -34,14 +34,42 @@ pub fn build() -> Result<()> {
     if env::var_os("KEEL_PREBUILT").is_some() {
         return Ok(());
     }
+    let mut cargo = cargo_build()?;
+    cargo.args(["--workspace", "--bins"]);
+    let status = cargo.status().context("start cargo")?;
+    ensure!(status.success(), "build the steps: cargo ended with {status}");
+    Ok(())
+}
+
+/// The same, without a word where it was done before.
+///
+/// # Errors
+/// As [`build`].
+pub fn refresh() -> Result<()> {
+    if env::var_os("KEEL_PREBUILT").is_some() {
+        return Ok(());
+    }
+    let mut cargo = cargo_build()?;
+    cargo.args(["--workspace", "--bins"]);
+    if bin_dir()?.join("keel").exists() {
+        cargo.arg("--quiet");
+    }
+    let status = cargo.status().context("start cargo")?;
+    ensure!(status.success(), "build the steps: cargo ended with {status}");
+    rootfs().map(drop)
+}
+
+/// `cargo build`, to be run in the repository, as this program itself was built. It has no input.
+///
+/// # Errors
+/// When /proc is not mounted.
+pub fn cargo_build() -> Result<Command> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(repository()).args(["build", "--workspace", "--bins"]);
+    cargo.current_dir(repository()).arg("build").stdin(Stdio::null());
     if bin_dir()?.ends_with("release") {
         cargo.arg("--release");
     }
-    let status = cargo.stdin(Stdio::null()).status().context("start cargo")?;
-    ensure!(status.success(), "build the steps: cargo ended with {status}");
-    Ok(())
+    Ok(cargo)
 }
 
 /// The busybox root filesystem under the target folder, made if there is none. Returns its path.

@@ -1,5 +1,7 @@
 //! What was found, in words: for people, and as one line to paste.
 
+use textwrap::wrap;
+
 use super::judge::{self, Finding, Verdict};
 use super::machine::{Layout, Machine};
 use super::mend::Mend;
@@ -53,20 +55,6 @@ fn mark(verdict: Verdict) -> &'static str {
         Verdict::Fails => "FAILS",
         Verdict::Optional => "optional",
     }
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is a first line");
-        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            let blank = if last.is_empty() { "" } else { " " };
-            *last += &format!("{blank}{word}");
-        }
-    }
-    lines
 }
 
 fn conclusion(machine: &Machine, findings: &[Finding]) -> String {
@@ -176,11 +164,5 @@ mod tests {
     fn the_symbol_of_an_error() {
         assert_eq!(errno("mount /proc: Operation not permitted"), " (EPERM)");
         assert_eq!(errno("there is no such thing"), "");
-    }
-
-    #[test]
-    fn long_text_is_wrapped() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("", 7), [""]);
     }
 }

@@ -1,0 +1,97 @@
+//! The Cargo.toml of a participant's crate: the step's own, made to stand alone.
+//!
+//! It is a workspace of its own, so that the repository's never sees it, but names the same versions and profiles: what was
+//! compiled for the one serves the other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use toml::{Table, Value};
+
+use super::catalogue::Exercise;
+use crate::prepare::repository;
+
+/// What an unfinished program may have: a starter uses less than it will.
+const ALLOWED: [&str; 4] = ["dead_code", "missing_docs", "unused_imports", "unused_variables"];
+
+/// Writes the manifest of `exercise` for a crate in `folder`. The package is called `package`; each program has a name and a
+/// file.
+///
+/// # Errors
+/// When the step's manifest can't be read.
+pub fn of(
+    exercise: &Exercise,
+    folder: &Path,
+    package: &str,
+    programs: &[(String, PathBuf)],
+) -> Result<String> {
+    let workspace = read(&repository().join("Cargo.toml"))?;
+    let step = read(&exercise.reference().join("Cargo.toml"))?;
+    let shared = table(&workspace, "workspace")?;
+    let versions = table(shared, "dependencies")?;
+    // Relative, so that the repository may be moved.
+    let up = match folder.parent().and_then(Path::parent) == Some(repository()) {
+        true => Path::new("../.."),
+        false => repository(),
+    };
+
+    let library = table(&step, "lib")?["name"].clone();
+    let mut names: Vec<&str> = table(&step, "dependencies")?.keys().map(String::as_str).collect();
+    if exercise.is_program() {
+        names.push(library.as_str().context("the library's name")?);
+    }
+    let mut dependencies = Table::new();
+    for name in names {
+        let version =
+            versions.get(name).with_context(|| format!("there is no version of {name}"))?;
+        dependencies.insert(name.to_owned(), from(version.clone(), up));
+    }
+
+    let mut manifest = Table::new();
+    manifest.insert("workspace".into(), Table::new().into());
+    let mut about = Table::new();
+    about.insert("name".into(), package.into());
+    for key in ["version", "edition", "rust-version", "publish"] {
+        about.insert(key.into(), table(shared, "package")?[key].clone());
+    }
+    manifest.insert("package".into(), about.into());
+    if !exercise.is_program() {
+        manifest.insert("lib".into(), Table::from_iter([("name".to_owned(), library)]).into());
+    }
+    let bin = |(name, file): &(String, PathBuf)| {
+        let path = file.display().to_string();
+        Value::from(Table::from_iter(
+            [("name", name.clone()), ("path", path)].map(|(k, v)| (k.to_owned(), v.into())),
+        ))
+    };
+    manifest.insert("bin".into(), programs.iter().map(bin).collect::<Vec<_>>().into());
+    manifest.insert("dependencies".into(), dependencies.into());
+    manifest.insert("lints".into(), lints(table(shared, "lints")?)?.into());
+    manifest.insert("profile".into(), workspace["profile"].clone());
+    toml::to_string(&manifest).context("write a manifest")
+}
+
+/// A dependency with its path, if it has one, from elsewhere.
+fn from(mut dependency: Value, up: &Path) -> Value {
+    if let Some(path) = dependency.get_mut("path") {
+        *path = up.join(path.as_str().unwrap_or_default()).display().to_string().into();
+    }
+    dependency
+}
+
+fn lints(shared: &Table) -> Result<Table> {
+    let mut lints = shared.clone();
+    let rust = lints.get_mut("rust").and_then(Value::as_table_mut).context("there are no lints")?;
+    rust.extend(ALLOWED.map(|lint| (lint.to_owned(), "allow".into())));
+    Ok(lints)
+}
+
+fn read(file: &Path) -> Result<Table> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    text.parse().with_context(|| format!("read {}", file.display()))
+}
+
+fn table<'a>(from: &'a Table, key: &str) -> Result<&'a Table> {
+    from.get(key).and_then(Value::as_table).with_context(|| format!("there is no [{key}]"))
+}
