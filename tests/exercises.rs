@@ -2,6 +2,7 @@
 //! answer that is known to be wrong gets feedback of its own.
 
 mod commands;
+mod participant;
 mod proofs;
 
 use std::collections::BTreeMap;

@@ -156,17 +156,17 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Lab { no_build, vm, limited, programs, exercise, mine, command } => {
+            let programs = match (exercise, mine) {
+                (Some(id), _) => Some(Workshop::open()?.programs(&id)?),
+                (None, true) => Some(exercises::engine::programs(&Workshop::open()?)?),
+                (None, false) => programs,
+            };
             if !no_build {
                 prepare::build()?;
             }
             if vm {
                 return guest::lab(&command);
             }
-            let programs = match (exercise, mine) {
-                (Some(id), _) => Some(Workshop::open()?.programs(&id)?),
-                (None, true) => Some(exercises::engine::programs()?),
-                (None, false) => programs,
-            };
             let lab = lab::Lab::new(prepare::rootfs()?, command);
             Ok(lab.with_programs(programs).limited(limited).run()?.into())
         }

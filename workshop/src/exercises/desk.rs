@@ -28,6 +28,11 @@ impl Desk {
         Desk { folder: folder.map_or_else(|| repository().join("exercises"), PathBuf::from) }
     }
 
+    /// Its name among those of others: the last part of its path.
+    pub fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The crate in which an exercise is solved: the step's, or the program's own.
     pub fn crate_of(&self, exercise: &Exercise) -> PathBuf {
         self.folder.join(if exercise.is_program() { &exercise.id } else { &exercise.step })

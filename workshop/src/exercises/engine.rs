@@ -44,6 +44,10 @@ pub fn build(workshop: &Workshop) -> Result<Engine> {
     );
 
     refresh()?;
+    for exercise in &solved {
+        let built = build::build(exercise, &workshop.desk.crate_of(exercise))?;
+        ensure!(built.is_some(), "build your keel: {} no longer compiles", exercise.step);
+    }
     let crates = steps.iter().filter(|(_, ids)| !ids.is_empty());
     let crates: Vec<String> =
         crates.map(|(step, _)| workshop.desk.folder.join(step).display().to_string()).collect();
@@ -51,7 +55,7 @@ pub fn build(workshop: &Workshop) -> Result<Engine> {
     // Cargo's `paths`: these crates stand in for those of the same name, wherever they occur.
     cargo.args(["--package", "keel", "--config"]).arg(format!("paths={crates:?}"));
     let status = cargo.status().context("start cargo")?;
-    let programs = bin_dir()?.join("exercises/engine");
+    let programs = folder(workshop)?;
     fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
     if status.success() {
         let keel = bin_dir()?.join("keel");
@@ -75,12 +79,17 @@ pub fn build(workshop: &Workshop) -> Result<Engine> {
     Ok(Engine { programs, steps })
 }
 
+/// Below the binaries' own folder, which the lab shows wherever the repository lies.
+fn folder(workshop: &Workshop) -> Result<PathBuf> {
+    Ok(bin_dir()?.join("exercises/engine").join(workshop.desk.name()))
+}
+
 /// Where the participant's engine is, once it was built.
 ///
 /// # Errors
 /// When it never was.
-pub fn programs() -> Result<PathBuf> {
-    let programs = bin_dir()?.join("exercises/engine");
+pub fn programs(workshop: &Workshop) -> Result<PathBuf> {
+    let programs = folder(workshop)?;
     let there = programs.join("keel").exists();
     ensure!(there, "there is no keel of yours yet: 'cargo workshop engine' builds it");
     Ok(programs)

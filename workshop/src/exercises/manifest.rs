@@ -4,6 +4,7 @@
 //! compiled for the one serves the other.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -30,11 +31,9 @@ pub fn of(
     let step = read(&exercise.reference().join("Cargo.toml"))?;
     let shared = table(&workspace, "workspace")?;
     let versions = table(shared, "dependencies")?;
+    let at_home = folder.parent().and_then(Path::parent) == Some(repository());
     // Relative, so that the repository may be moved.
-    let up = match folder.parent().and_then(Path::parent) == Some(repository()) {
-        true => Path::new("../.."),
-        false => repository(),
-    };
+    let up = if at_home { Path::new("../..") } else { repository() };
 
     let library = table(&step, "lib")?["name"].clone();
     let mut names: Vec<&str> = table(&step, "dependencies")?.keys().map(String::as_str).collect();
@@ -55,6 +54,11 @@ pub fn of(
     for key in ["version", "edition", "rust-version", "publish"] {
         about.insert(key.into(), table(shared, "package")?[key].clone());
     }
+    if !at_home {
+        // Cargo tells crates in one target folder apart by name and version, not by where they lie.
+        let version = about["version"].as_str().unwrap_or_default();
+        about.insert("version".into(), format!("{version}+{}", mark(folder)).into());
+    }
     manifest.insert("package".into(), about.into());
     if !exercise.is_program() {
         manifest.insert("lib".into(), Table::from_iter([("name".to_owned(), library)]).into());
@@ -70,6 +74,13 @@ pub fn of(
     manifest.insert("lints".into(), lints(table(shared, "lints")?)?.into());
     manifest.insert("profile".into(), workspace["profile"].clone());
     toml::to_string(&manifest).context("write a manifest")
+}
+
+/// Something short that no other folder has.
+fn mark(folder: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    folder.hash(&mut hasher);
+    format!("{:x}", hasher.finish())
 }
 
 /// A dependency with its path, if it has one, from elsewhere.
