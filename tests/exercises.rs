@@ -14,12 +14,13 @@ use workshop::exercises::judge::{Verdict, judge};
 use workshop::exercises::{build, parts, source, verdict};
 
 use crate::harness::redact::redact;
-use crate::harness::{Test, leaked, pure, snapshot};
+use crate::harness::{Test, function, leaked, pure, snapshot};
 
 /// The tests that no step's file names.
 const FIXED: &[Test] = &[
     pure("exercises/three-for-each-step", three_for_each_step),
     pure("exercises/hints-give-nothing-away", hints_give_nothing_away),
+    function("exercises/blocked", blocked),
 ];
 
 /// Every exercise.
@@ -120,4 +121,23 @@ fn hints_give_nothing_away() {
             }
         }
     }
+}
+
+/// What the reference can't do either is not the participant's fault.
+fn blocked() {
+    let mut exercise = catalogue::find(&EXERCISES, "01").unwrap().clone();
+    exercise.probes.clear();
+    exercise.checks.truncate(1);
+    exercise.checks[0].expect = Some("something that no machine prints".to_owned());
+    let verdict = judge(&exercise, &workshop::prepare::bin_dir().unwrap()).unwrap();
+    assert!(matches!(verdict, Verdict::Blocked(_)), "{verdict:?}");
+    let words = verdict::words(&exercise, &verdict);
+    assert!(
+        words.starts_with("01  Enter another root directory: this machine can't tell\n"),
+        "{words}"
+    );
+    assert!(
+        words.contains("it isn't your code") && words.contains("cargo workshop doctor"),
+        "{words}"
+    );
 }

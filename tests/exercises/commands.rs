@@ -24,6 +24,7 @@ pub(super) const TESTS: &[Test] = &[
     function("participant/solution", solution).needs(&[Speed]),
     function("participant/reset", reset),
     function("participant/progress", progress),
+    function("participant/git-pull", git_pull).needs(&[Speed]),
     function("participant/mistakes", mistakes),
     function("participant/compile-error", compile_error).needs(&[Speed]),
     function("participant/hang", hang).needs(&[Speed]),
@@ -131,6 +132,20 @@ fn progress() {
     }
     assert_eq!((&first["hints"], &first["solved"]), (&Value::from(1), &Value::Null));
     assert_eq!(all["exercises"][1]["state"], "open");
+}
+
+/// The step has changed since: the participant is told, and keeps what they have.
+fn git_pull() {
+    let _alone = alone();
+    let anna = Participant::new("git-pull");
+    anna.types("start 01");
+    let file = anna.path("progress.json");
+    let mut progress: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    progress["exercises"]["01"]["reference"] = "0123456789abcdef".into();
+    fs::write(&file, progress.to_string()).unwrap();
+    let shown = anna.types("check 01");
+    assert!(shown.contains("note: the step has changed since you started"), "{shown}");
+    assert!(shown.contains("Not written yet"), "it is judged all the same: {shown}");
 }
 
 /// What is typed wrong, and what is asked too early.

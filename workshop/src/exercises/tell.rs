@@ -41,10 +41,8 @@ pub fn task(workshop: &Workshop, exercise: &Exercise, again: bool) -> Result<Str
     }
     let _ = writeln!(text, "read    {}", exercise.chapter());
     let _ = writeln!(text, "try     cargo workshop lab --exercise {id}");
-    let _ = writeln!(
-        text,
-        "check   cargo workshop check {id}    (at every save: cargo workshop watch {id})"
-    );
+    let _ = writeln!(text, "check   cargo workshop check {id}");
+    let _ = writeln!(text, "watch   cargo workshop watch {id}    (a check at every save)");
     let _ = writeln!(text, "help    cargo workshop hint {id}");
     text += "\nIt is red at first: the check says so until it is written.\n";
     Ok(text)
