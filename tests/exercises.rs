@@ -7,11 +7,13 @@ mod proofs;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
 use std::sync::{LazyLock, OnceLock};
 
 use workshop::exercises::catalogue::{self, Exercise, Level};
 use workshop::exercises::judge::{Verdict, judge};
 use workshop::exercises::{build, parts, source, verdict};
+use workshop::prepare::{bin_dir, repository};
 
 use crate::harness::redact::redact;
 use crate::harness::{Test, function, leaked, pure, snapshot};
@@ -20,6 +22,7 @@ use crate::harness::{Test, function, leaked, pure, snapshot};
 const FIXED: &[Test] = &[
     pure("exercises/three-for-each-step", three_for_each_step),
     pure("exercises/hints-give-nothing-away", hints_give_nothing_away),
+    pure("exercises/chapters-name-theirs", chapters_name_theirs),
     function("exercises/blocked", blocked),
 ];
 
@@ -50,7 +53,7 @@ fn prove(exercise: &Exercise) {
     }
 
     let reference = build::reference(exercise).unwrap();
-    let reference = reference.unwrap_or_else(|| workshop::prepare::bin_dir().unwrap());
+    let reference = reference.unwrap_or_else(|| bin_dir().unwrap());
     let mut text = match judge(exercise, &reference).unwrap() {
         solved @ Verdict::Solved(_) => verdict::words(exercise, &solved),
         other => panic!("the reference does not pass:\n{}", verdict::words(exercise, &other)),
@@ -88,6 +91,15 @@ fn three_for_each_step() {
         let known = wrong.len();
         assert!(*level != Level::Core || (3..=6).contains(&known), "{id}: {known} wrong answers");
         assert!(*level == Level::Core || known > 0, "{id}: no wrong answer");
+    }
+}
+
+/// Whoever reads a chapter learns what there is to write.
+fn chapters_name_theirs() {
+    for exercise in EXERCISES.iter() {
+        let chapter = fs::read_to_string(repository().join(exercise.chapter())).unwrap();
+        let named = chapter.contains(&format!("`cargo workshop start {}`", exercise.id));
+        assert!(named, "{}: its chapter doesn't name it", exercise.id);
     }
 }
 
@@ -129,7 +141,7 @@ fn blocked() {
     exercise.probes.clear();
     exercise.checks.truncate(1);
     exercise.checks[0].expect = Some("something that no machine prints".to_owned());
-    let verdict = judge(&exercise, &workshop::prepare::bin_dir().unwrap()).unwrap();
+    let verdict = judge(&exercise, &bin_dir().unwrap()).unwrap();
     assert!(matches!(verdict, Verdict::Blocked(_)), "{verdict:?}");
     let words = verdict::words(&exercise, &verdict);
     assert!(

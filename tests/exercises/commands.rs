@@ -15,17 +15,17 @@ use super::participant::Participant;
 use crate::harness::needs::Need::{Cgroup, Nft, Speed};
 use crate::harness::{Test, function, snapshot};
 
-/// Where Cargo is: a machine that is emulated has none.
+/// They need Cargo, which a machine that is emulated hasn't, and no kernel in particular.
 pub(super) const TESTS: &[Test] = &[
-    function("participant/list", list),
-    function("participant/start", start),
+    function("participant/list", list).needs(&[Speed]),
+    function("participant/start", start).needs(&[Speed]),
     function("participant/check", check).needs(&[Speed]),
-    function("participant/hint", hint),
+    function("participant/hint", hint).needs(&[Speed]),
     function("participant/solution", solution).needs(&[Speed]),
-    function("participant/reset", reset),
-    function("participant/progress", progress),
+    function("participant/reset", reset).needs(&[Speed]),
+    function("participant/progress", progress).needs(&[Speed]),
     function("participant/git-pull", git_pull).needs(&[Speed]),
-    function("participant/mistakes", mistakes),
+    function("participant/mistakes", mistakes).needs(&[Speed]),
     function("participant/compile-error", compile_error).needs(&[Speed]),
     function("participant/hang", hang).needs(&[Speed]),
     function("participant/runs-wild", runs_wild),
@@ -225,7 +225,8 @@ fn watch() {
     assert!(took < Duration::from_secs(20), "{took:?} from save to verdict");
 
     terminal.press("n");
-    terminal.until("Enter or a save");
+    terminal.until("red at first");
+    terminal.until("q quit");
     terminal.press("q");
     assert!(terminal.ended(), "q ends it");
 }

@@ -17,15 +17,15 @@ use workshop::exercises::{build, desk};
 use workshop::prepare;
 
 /// The variant that is handed out.
-pub(super) const STARTER: &str = "starter";
+pub(crate) const STARTER: &str = "starter";
 
 /// The package of a variant.
-pub(super) fn package(exercise: &Exercise, variant: &str) -> String {
+pub(crate) fn package(exercise: &Exercise, variant: &str) -> String {
     format!("proof-{}-{variant}", exercise.id)
 }
 
 /// The folder of its programs.
-pub(super) fn programs(exercise: &Exercise, variant: &str) -> PathBuf {
+pub(crate) fn programs(exercise: &Exercise, variant: &str) -> PathBuf {
     let package = package(exercise, variant);
     let names = [exercise.program()].into_iter().chain(exercise.probe_names());
     let binaries = names.map(|name| (name.clone(), format!("{package}-{name}")));
@@ -36,7 +36,7 @@ pub(super) fn programs(exercise: &Exercise, variant: &str) -> PathBuf {
 ///
 /// # Errors
 /// When one can't be written or compiled.
-pub(super) fn build(exercises: &[Exercise]) -> Result<BTreeMap<String, String>> {
+pub(crate) fn build(exercises: &[Exercise]) -> Result<BTreeMap<String, String>> {
     if env::var_os("KEEL_PREBUILT").is_some() {
         return Ok(BTreeMap::new());
     }
@@ -95,6 +95,21 @@ pub(super) fn build(exercises: &[Exercise]) -> Result<BTreeMap<String, String>> 
     }
     ensure!(built.status.success(), "build the variants: cargo ended with {}", built.status);
     Ok(warnings)
+}
+
+/// Makes everything that the tests of exercises run: for another machine, which has no Cargo.
+///
+/// # Errors
+/// When something can't be built.
+#[allow(dead_code, reason = "used by tests/machines")]
+pub(crate) fn prepare_all(exercises: &[Exercise]) -> Result<()> {
+    build(exercises)?;
+    for exercise in exercises {
+        build::reference(exercise)?;
+        programs(exercise, STARTER);
+        exercise.wrong.iter().for_each(|wrong| drop(programs(exercise, &wrong.name)));
+    }
+    Ok(())
 }
 
 /// Takes from a crate what only the root of a workspace may have. Returns its profiles.

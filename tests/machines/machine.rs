@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use workshop::exercises::catalogue;
 use workshop::guest::Guest;
 use workshop::prepare::{self, repository};
 
 use crate::outcome::Outcome;
+use crate::proofs;
 
 /// One machine, and who runs the suite on it.
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl Machine {
 /// When one of them can't be built.
 pub(crate) fn prepare() -> Result<PathBuf> {
     prepare::build()?;
+    proofs::prepare_all(&catalogue::all()?)?;
     let rootfs = prepare::rootfs()?;
     // In a guest that root started, the tree belongs to root there too, and the ordinary user must read all of it to copy it.
     fs::set_permissions(rootfs.join("root"), Permissions::from_mode(0o755))

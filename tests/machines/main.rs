@@ -6,6 +6,8 @@
 
 mod machine;
 mod outcome;
+#[path = "../exercises/proofs.rs"]
+mod proofs;
 #[path = "../harness/snapshot.rs"]
 mod snapshot;
 mod table;

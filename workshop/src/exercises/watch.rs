@@ -32,82 +32,110 @@ enum Wish {
 ///
 /// # Errors
 /// When the exercise was never started, or the terminal can't be used.
-pub fn watch(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
+pub fn watch<'a>(workshop: &'a Workshop, exercise: &'a Exercise) -> Result<()> {
     prepare::refresh()?;
-    let mut exercise = exercise;
-    let mut solved;
-    'exercise: loop {
-        let eye = Eye::on(&workshop.desk.crate_of(exercise).join("src"))?;
-        let start = Instant::now();
-        loop {
-            let files = eye.files();
-            let began = Instant::now();
-            clear()?;
-            println!("{}\n", head(workshop, exercise, start)?);
-            let attempt = workshop.attempt(exercise)?;
-            let took = began.elapsed();
-            clear_unless(matches!(attempt, Attempt::Uncompiled))?;
-            solved = matches!(attempt, Attempt::Judged(Verdict::Solved(_)));
-            if let Attempt::Judged(verdict) = &attempt {
-                println!("{}\n", head(workshop, exercise, start)?);
-                show(&verdict::words(exercise, verdict))?;
-            }
-            loop {
-                print!("\n[{:.1} s] {}", took.as_secs_f32(), keys(solved));
-                stdout().flush()?;
-                match eye.wait(&files)? {
-                    Wish::Check => break,
-                    Wish::Quit => {
-                        println!();
-                        return Ok(());
-                    }
-                    Wish::Hint => {
-                        clear()?;
-                        show(&workshop.hint(exercise)?)?;
-                    }
-                    Wish::Solution => {
-                        clear()?;
-                        // It asks whoever isn't there yet.
-                        match solution::show(workshop, exercise, solved) {
-                            Ok(text) => print!("{text}"),
-                            Err(error) => println!("{error:#}"),
-                        }
-                    }
-                    Wish::Next => match workshop.next(exercise)? {
-                        Some(next) if solved => {
-                            clear()?;
-                            workshop.start(next)?;
-                            exercise = next;
-                            print!("\n[Enter or a save checks it] ");
-                            stdout().flush()?;
-                            let eye = Eye::on(&workshop.desk.crate_of(exercise).join("src"))?;
-                            if let Wish::Quit = eye.wait(&eye.files())? {
-                                println!();
-                                return Ok(());
-                            }
-                            continue 'exercise;
-                        }
-                        Some(_) => println!("\nThis one first: it isn't solved yet."),
-                        None => println!("\nThere is nothing left: all is solved."),
-                    },
+    let mut seat = Seat::at(workshop, exercise)?;
+    seat.check()?;
+    loop {
+        match seat.wait()? {
+            Wish::Check => seat.check()?,
+            Wish::Hint => seat.hint()?,
+            Wish::Solution => seat.solution()?,
+            Wish::Next => {
+                if let Some(next) = seat.next()? {
+                    // It is not checked until the participant has had a look at it.
+                    seat = Seat::at(workshop, next)?;
                 }
+            }
+            Wish::Quit => {
+                println!();
+                return Ok(());
             }
         }
     }
 }
 
-fn head(workshop: &Workshop, exercise: &Exercise, start: Instant) -> Result<String> {
-    let (solved, all) = (workshop.solved()?, workshop.exercises.len());
-    let file = exercise.own_file(&exercise.write[0]);
-    let file = tell::shown(&workshop.desk.crate_of(exercise).join(file));
-    Ok(format!("{file} · {solved} of {all} solved · {} min here", start.elapsed().as_secs() / 60))
+/// A participant in front of one exercise.
+struct Seat<'a> {
+    workshop: &'a Workshop,
+    exercise: &'a Exercise,
+    since: Instant,
+    eye: Eye,
+    /// The files as they were when they were last checked.
+    files: Seen,
+    solved: bool,
 }
 
-fn keys(solved: bool) -> &'static str {
-    if solved {
-        "n next · s compare · Enter check · q quit "
-    } else {
-        "h hint · s solution · Enter check · q quit "
+impl<'a> Seat<'a> {
+    fn at(workshop: &'a Workshop, exercise: &'a Exercise) -> Result<Seat<'a>> {
+        let eye = Eye::on(&workshop.desk.crate_of(exercise).join("src"))?;
+        let files = eye.files();
+        Ok(Seat { workshop, exercise, since: Instant::now(), eye, files, solved: false })
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.files = self.eye.files();
+        let began = Instant::now();
+        clear()?;
+        println!("{}\n", self.head()?);
+        let attempt = self.workshop.attempt(self.exercise)?;
+        self.solved = matches!(attempt, Attempt::Judged(Verdict::Solved(_)));
+        if let Attempt::Judged(verdict) = &attempt {
+            clear()?;
+            println!("{}\n", self.head()?);
+            show(&verdict::words(self.exercise, verdict))?;
+        }
+        print!("\n[{:.1} s]", began.elapsed().as_secs_f32());
+        Ok(())
+    }
+
+    fn hint(&self) -> Result<()> {
+        clear()?;
+        show(&self.workshop.hint(self.exercise)?)
+    }
+
+    fn solution(&self) -> Result<()> {
+        clear()?;
+        // It asks whoever isn't there yet.
+        match solution::show(self.workshop, self.exercise, self.solved) {
+            Ok(text) => print!("{text}"),
+            Err(error) => println!("{error:#}"),
+        }
+        Ok(())
+    }
+
+    /// Hands out the next exercise, if this one is solved.
+    fn next(&self) -> Result<Option<&'a Exercise>> {
+        let next = self.workshop.next(self.exercise)?;
+        match next {
+            Some(next) if self.solved => {
+                clear()?;
+                self.workshop.start(next)?;
+                return Ok(Some(next));
+            }
+            Some(_) => println!("\nThis one first: it isn't solved yet."),
+            None => println!("\nThere is nothing left: all is solved."),
+        }
+        Ok(None)
+    }
+
+    /// Says which keys there are, and waits for one of them or for a save.
+    fn wait(&self) -> Result<Wish> {
+        let keys = match self.solved {
+            true => "n next · s compare",
+            false => "h hint · s solution",
+        };
+        print!("\n{keys} · Enter check · q quit ");
+        stdout().flush()?;
+        self.eye.wait(&self.files)
+    }
+
+    fn head(&self) -> Result<String> {
+        let (solved, all) = (self.workshop.solved()?, self.workshop.exercises.len());
+        let file = self.exercise.own_file(&self.exercise.write[0]);
+        let file = tell::shown(&self.workshop.desk.crate_of(self.exercise).join(file));
+        let minutes = self.since.elapsed().as_secs() / 60;
+        Ok(format!("{file} · {solved} of {all} solved · {minutes} min here"))
     }
 }
 
@@ -130,10 +158,6 @@ fn clear() -> Result<()> {
             .context("clear the screen")?;
     }
     Ok(())
-}
-
-fn clear_unless(keep: bool) -> Result<()> {
-    if keep { Ok(()) } else { clear() }
 }
 
 /// The files of a folder, each with its size and the time of its last change.
