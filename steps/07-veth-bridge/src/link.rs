@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,8 +70,9 @@ pub(crate) fn make_bridge(netlink: &mut Netlink, name: &str, gateway: Ipv4Addr) 
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     let what = format!("make the bridge {name}");
-    let made = netlink.ask(vec![Request::create(what, RouteNetlinkMessage::NewLink(bridge))]);
-    needs_module("bridge", made)
+    let make = RouteNetlinkMessage::NewLink(bridge);
+    let ask = || netlink.ask(vec![Request::create(what.clone(), make.clone())]);
+    needs_module("bridge", while_loading("bridge", ask))
 }
 
 /// Gives the bridge its address, and brings it up. That it is up is the sign that it is complete.
@@ -248,6 +250,26 @@ fn default_route(index: u32, gateway: Ipv4Addr) -> RouteNetlinkMessage {
     message.attributes =
         vec![RouteAttribute::Gateway(IpAddr::V4(gateway).into()), RouteAttribute::Oif(index)];
     RouteNetlinkMessage::NewRoute(message)
+}
+
+/// Asks again for as long as `module` is there and doesn't answer yet.
+///
+/// The kernel has a module loaded, by modprobe(8), when somebody needs it. busybox's modprobe takes one that is just being
+/// loaded for somebody else for loaded: then the kernel says that there is none, and a moment later there is.
+fn while_loading<T>(module: &str, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match ask() {
+            Err(error)
+                if error.downcast_ref() == Some(&Errno::EOPNOTSUPP)
+                    && Path::new("/sys/module").join(module).exists()
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            answered => return answered,
+        }
+    }
 }
 
 fn needs_module<T>(name: &str, outcome: Result<T>) -> Result<()> {
