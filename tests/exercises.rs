@@ -15,6 +15,7 @@ use workshop::exercises::judge::{Verdict, judge};
 use workshop::exercises::{build, parts, source, verdict};
 use workshop::prepare::{bin_dir, repository};
 
+use crate::harness::needs::Need;
 use crate::harness::redact::redact;
 use crate::harness::{Test, function, leaked, pure, snapshot};
 
@@ -31,10 +32,19 @@ static EXERCISES: LazyLock<Vec<Exercise>> = LazyLock::new(|| catalogue::all().un
 
 /// One test for each exercise, and those that are about all of them.
 pub(crate) fn tests() -> Vec<Test> {
-    let proofs = EXERCISES
-        .iter()
-        .map(|exercise| leaked(&format!("exercises/{}", exercise.id), || prove(exercise)));
+    let proof = |exercise: &'static Exercise| {
+        leaked(&format!("exercises/{}", exercise.id), || prove(exercise)).needs(needs(exercise))
+    };
+    let proofs = EXERCISES.iter().map(proof);
     proofs.chain(FIXED.iter().cloned()).chain(commands::TESTS.iter().cloned()).collect()
+}
+
+fn needs(exercise: &Exercise) -> &'static [Need] {
+    let need = |need: &catalogue::Need| match need {
+        catalogue::Need::Cgroup => Need::Cgroup,
+        catalogue::Need::Nft => Need::Nft,
+    };
+    Box::leak(exercise.needs.iter().map(need).collect())
 }
 
 /// Everything that must hold for one exercise. What a participant would read is the snapshot.

@@ -36,6 +36,9 @@ pub struct Exercise {
     pub probes: Vec<PathBuf>,
     /// What stands in the empty bodies: `todo!("…")`.
     pub todo: String,
+    /// What not every machine offers: where it is missing, the tests pass the exercise over.
+    #[serde(default)]
+    pub needs: Vec<Need>,
     /// From a nudge to almost the answer.
     pub hints: Vec<String>,
     /// What is run, in this order, each in a fresh lab. The first that goes wrong decides.
@@ -53,6 +56,16 @@ pub struct Exercise {
     /// The step's folder under `steps/`.
     #[serde(skip)]
     pub step: String,
+}
+
+/// Something that an exercise can't do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Need {
+    /// A cgroup that the participant may make others in.
+    Cgroup,
+    /// The program nft(8).
+    Nft,
 }
 
 /// How far an exercise goes.
