@@ -126,13 +126,23 @@ impl Root {
         Ok(there.then_some(place))
     }
 
-    /// Follows `path` from part to part, as the container would, and opens the folder at its end.
+    /// The folder to which `path` leads, open. `None` if there is none and it may not be made.
     fn walk(&mut self, path: &Path, make: bool) -> Result<Option<Rc<Folder>>> {
         if let Some((asked, folder)) = &self.last
             && asked == path
         {
             return Ok(Some(folder.clone()));
         }
+        let Some(followed) = self.follow(path, make)? else { return Ok(None) };
+        let folder = Rc::new(Folder { fd: self.open_sealed(&followed)?, path: followed });
+        self.last = Some((path.into(), folder.clone()));
+        Ok(Some(folder))
+    }
+
+    /// Follows the path of a folder from part to part, as the container would, whose root this is.
+    /// Returns its path without links. What is missing is brought up from the layers below, or made;
+    /// without `make`, a folder that is nowhere gives `None`.
+    fn follow(&mut self, path: &Path, make: bool) -> Result<Option<PathBuf>> {
         let mut todo = parts(path);
         let mut done = PathBuf::new();
         let mut links = 0;
@@ -163,15 +173,16 @@ impl Root {
                 _ => return Ok(None),
             }
         }
+        Ok(Some(done))
+    }
+
+    /// Opens a folder by a path without links: the kernel refuses one that has any, or leaves the root.
+    fn open_sealed(&self, path: &Path) -> Result<OwnedFd> {
         // openat2(2) knows no empty path.
-        let sealed = if done.as_os_str().is_empty() { Path::new(".") } else { &done };
-        let flags = NAME_ONLY | OFlags::DIRECTORY;
-        let fd = fs::openat2(&self.fd, sealed, flags, Mode::empty(), SEALED)
+        let sealed = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        fs::openat2(&self.fd, sealed, NAME_ONLY | OFlags::DIRECTORY, Mode::empty(), SEALED)
             .io()
-            .with_context(|| format!("open /{}", done.display()))?;
-        let folder = Rc::new(Folder { fd, path: done });
-        self.last = Some((path.into(), folder.clone()));
-        Ok(Some(folder))
+            .with_context(|| format!("open /{}", path.display()))
     }
 
     /// Whether two places are one.
@@ -278,12 +289,7 @@ impl Root {
     /// Gives the folders what is theirs, the deepest first, and tells what had to be left out.
     pub fn finish(mut self) -> Result<Skipped> {
         for (path, meta) in std::mem::take(&mut self.folders).into_iter().rev() {
-            let sealed = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
-            let folder =
-                fs::openat2(&self.fd, sealed, NAME_ONLY | OFlags::DIRECTORY, Mode::empty(), SEALED)
-                    .io()
-                    .with_context(|| format!("open /{}", path.display()))?;
-            self.skipped += meta.apply(&folder)?;
+            self.skipped += meta.apply(&self.open_sealed(&path)?)?;
         }
         Ok(self.skipped)
     }
