@@ -43,6 +43,7 @@ fn needs(exercise: &Exercise) -> &'static [Need] {
     let need = |need: &catalogue::Need| match need {
         catalogue::Need::Cgroup => Need::Cgroup,
         catalogue::Need::Nft => Need::Nft,
+        catalogue::Need::Marks => Need::Marks,
     };
     Box::leak(exercise.needs.iter().map(need).collect())
 }

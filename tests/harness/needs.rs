@@ -3,6 +3,7 @@
 use std::env;
 use std::path::Path;
 
+use nix::sys::utsname::uname;
 use nix::unistd::geteuid;
 
 use super::{cgroup, chromium};
@@ -32,6 +33,8 @@ pub(crate) enum Need {
     Strace,
     /// Users besides root in the lab: an ordinary user's has only that one.
     Users,
+    /// A filesystem in memory in which this user's overlays can keep their marks.
+    Marks,
     /// A processor that isn't emulated.
     Speed,
 }
@@ -71,10 +74,21 @@ impl Machine {
                 "needs a processor that isn't emulated: it does hundreds of things, or what other tests do, once more"
                     .to_owned()
             }),
+            Need::Marks => (!geteuid().is_root() && kernel() < (6, 6)).then(|| {
+                "needs root, or Linux 6.6: before, a tmpfs has no user.* attributes".to_owned()
+            }),
             Need::Users => (!geteuid().is_root())
                 .then(|| "needs root: an ordinary user's lab has no user but root".to_owned()),
         }
     }
+}
+
+/// The kernel's version, as in (6, 1). See uname(2).
+fn kernel() -> (u32, u32) {
+    let release = uname().map(|name| name.release().to_string_lossy().into_owned());
+    let release = release.unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn program(name: &str, package: &str) -> Option<String> {

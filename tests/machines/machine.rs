@@ -28,8 +28,9 @@ pub(crate) struct Machine {
 const NO_BOOK: &str = "Speed,Mdbook,Chromium";
 /// With version 1 there is nothing to prove of version 2.
 const NO_V2: &str = "Speed,Mdbook,Chromium,CgroupV2,Pressure,NsDelegate,Disk";
-/// An ordinary user has no other user beside it, reads no disk, and gets no cpuset from systemd.
-const A_USER: &str = "Speed,Mdbook,Chromium,Users,Disk,Cpuset";
+/// An ordinary user has no other user beside it, reads no disk, gets no cpuset from systemd, and on
+/// an older kernel can't keep an overlay's marks in memory.
+const A_USER: &str = "Speed,Mdbook,Chromium,Users,Disk,Cpuset,Marks";
 
 /// Debian 13's kernel and Debian 12's, each as systemd mounts cgroups today; and the two layouts of older systems.
 pub(crate) const MACHINES: &[Machine] = &[

@@ -66,6 +66,8 @@ pub enum Need {
     Cgroup,
     /// The program nft(8).
     Nft,
+    /// A filesystem in memory in which this user's overlays can keep their marks: root's, or Linux 6.6.
+    Marks,
 }
 
 /// How far an exercise goes.
