@@ -56,7 +56,15 @@ pub(crate) fn build(exercises: &[Exercise]) -> Result<BTreeMap<String, String>> 
             let home = folder.join(&package);
             let mut files = parts::complete(files, exercise, &home, &package, binary)?;
             let profile = make_a_member(&mut files)?;
-            workspace.insert("profile".into(), profile);
+            workspace.entry("profile").or_insert(profile);
+            // Nobody debugs these.
+            let dev = workspace["profile"]["dev"]["package"]
+                .as_table_mut()
+                .context("[profile.dev.package]")?;
+            dev.insert(
+                package.clone(),
+                "debug = false\nincremental = false".parse::<Table>()?.into(),
+            );
             files.iter().try_for_each(|(path, text)| desk::write(&home.join(path), text))?;
             members.push(package);
         }

@@ -55,7 +55,8 @@ fn end(pid: &str, address: &str) -> Result<End> {
         let (address, prefix) = address.split_once('/')?;
         Some((address.parse().ok()?, prefix.parse().ok().filter(|prefix| *prefix <= 32)?))
     };
-    let (address, prefix) = parse().with_context(|| format!("'{address}' is not ADDRESS/PREFIX"))?;
+    let (address, prefix) =
+        parse().with_context(|| format!("'{address}' is not ADDRESS/PREFIX"))?;
     let pid = pid.parse().ok().filter(|&pid| pid > 0).context("not a process id")?;
     Ok(End { netns: NetNs::of(Pid::from_raw(pid))?, address, prefix })
 }
@@ -66,10 +67,7 @@ fn end(pid: &str, address: &str) -> Result<End> {
 /// EEXIST when one of the two has a device of that name. See veth(4) and rtnetlink(7).
 fn lay(one: &End, other: &End) -> Result<()> {
     let end = |end: &End| {
-        vec![
-            LinkAttribute::IfName(NAME.to_owned()),
-            LinkAttribute::NetNsFd(end.netns.as_raw_fd()),
-        ]
+        vec![LinkAttribute::IfName(NAME.to_owned()), LinkAttribute::NetNsFd(end.netns.as_raw_fd())]
     };
     let mut peer = LinkMessage::default();
     peer.attributes = end(other);

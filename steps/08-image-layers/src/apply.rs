@@ -77,12 +77,11 @@ impl Layer {
     }
 
     // ANCHOR: apply
-    /// Applies the layer to a folder: first all that it deletes, then all that it brings.
-    ///
-    /// A whiteout means the layers below, never a file of its own layer, and tar archives have
-    /// their entries in any order. With the deletions first, nothing of the layer itself is there
-    /// yet that they could hit.
+    /// Applies the layer to a folder: all that it deletes, and all that it brings.
     pub fn apply(&self, mut root: Root) -> Result<Skipped> {
+        // A whiteout means the layers below, never a file of its own layer, and tar archives have
+        // their entries in any order. With the deletions first, nothing of the layer itself is
+        // there yet that they could hit.
         for whiteout in &self.whiteouts {
             match whiteout {
                 Whiteout::File(path) => root.hide(path),
