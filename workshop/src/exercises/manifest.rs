@@ -37,16 +37,19 @@ pub fn of(
     let up = if at_home { Path::new("../..") } else { repository() };
 
     let library = table(&step, "lib")?["name"].clone();
+    let with_versions = |names: Vec<&str>| -> Result<Table> {
+        let version = |name: &str| {
+            let version = versions.get(name);
+            let version = version.with_context(|| format!("there is no version of {name}"))?;
+            Ok((name.to_owned(), from(version.clone(), up)))
+        };
+        names.into_iter().map(version).collect()
+    };
     let mut names: Vec<&str> = table(&step, "dependencies")?.keys().map(String::as_str).collect();
     if exercise.is_program() {
         names.push(library.as_str().context("the library's name")?);
     }
-    let mut dependencies = Table::new();
-    for name in names {
-        let version =
-            versions.get(name).with_context(|| format!("there is no version of {name}"))?;
-        dependencies.insert(name.to_owned(), from(version.clone(), up));
-    }
+    let dependencies = with_versions(names)?;
 
     let mut manifest = Table::new();
     manifest.insert("workspace".into(), Table::new().into());
@@ -72,6 +75,11 @@ pub fn of(
     };
     manifest.insert("bin".into(), programs.iter().map(bin).collect::<Vec<_>>().into());
     manifest.insert("dependencies".into(), dependencies.into());
+    // Nothing here needs them, but a crate that stands in for the step must have the same, or Cargo warns.
+    if let (false, Some(tests)) = (exercise.is_program(), step.get("dev-dependencies")) {
+        let names = tests.as_table().context("the dev-dependencies")?.keys().map(String::as_str);
+        manifest.insert("dev-dependencies".into(), with_versions(names.collect())?.into());
+    }
     manifest.insert("lints".into(), lints(table(shared, "lints")?)?.into());
     manifest.insert("profile".into(), workspace["profile"].clone());
     toml::to_string(&manifest).context("write a manifest")
@@ -106,4 +114,29 @@ fn read(file: &Path) -> Result<Table> {
 
 fn table<'a>(from: &'a Table, key: &str) -> Result<&'a Table> {
     from.get(key).and_then(Value::as_table).with_context(|| format!("there is no [{key}]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exercises::catalogue;
+
+    #[test]
+    fn a_crate_that_stands_in_for_a_step_has_its_dependencies() {
+        for exercise in catalogue::all().unwrap().iter().filter(|e| !e.is_program()) {
+            let folder = repository().join("exercises").join(&exercise.step);
+            let text = of(exercise, &folder, &exercise.program(), &[]).unwrap();
+            let (own, step) = (text.parse::<Table>().unwrap(), exercise.reference());
+            let step = read(&step.join("Cargo.toml")).unwrap();
+            for kind in ["dependencies", "dev-dependencies"] {
+                let names = |manifest: &Table| -> Vec<String> {
+                    let table = manifest.get(kind).and_then(Value::as_table);
+                    let mut names: Vec<_> = table.into_iter().flat_map(Table::keys).collect();
+                    names.sort();
+                    names.into_iter().cloned().collect()
+                };
+                assert_eq!(names(&own), names(&step), "{}: {kind}", exercise.id);
+            }
+        }
+    }
 }
