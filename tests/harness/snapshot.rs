@@ -15,6 +15,18 @@ pub(crate) fn hold(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
+/// Holds `text` against the beginning of the snapshot `name`.
+///
+/// # Panics
+/// When they differ.
+#[allow(dead_code, reason = "tests/machines doesn't use it")]
+pub(crate) fn hold_start(name: &str, text: &str) {
+    let file = folder_of_all().join(format!("{name}.snap"));
+    let snapshot = std::fs::read_to_string(&file).expect("a snapshot");
+    let (_header, held) = snapshot.split_once("\n---\n").expect("three header lines");
+    assert!(held.starts_with(text.trim_end()), "{} begins otherwise:\n{text}", file.display());
+}
+
 /// The folder of all snapshots.
 pub(crate) fn folder_of_all() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots")
