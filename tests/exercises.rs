@@ -59,7 +59,7 @@ fn prove(exercise: &Exercise) {
         panic!("the starter of {} has a warning:\n{warning}", exercise.id);
     }
     match judge(exercise, &starter).unwrap() {
-        Verdict::Unwritten(todo) => assert_eq!(todo, exercise.todo, "the starter's message"),
+        Verdict::Unwritten(todo, _) => assert_eq!(todo, exercise.todo, "the starter's message"),
         other => panic!("the starter of {} is not unwritten: {other:?}", exercise.id),
     }
 

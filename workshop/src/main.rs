@@ -171,11 +171,11 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(lab.with_programs(programs).limited(limited).run()?.into())
         }
         Command::List | Command::Progress { json: false } => {
-            print!("{}", exercises::tell::list(&Workshop::open()?)?);
+            exercises::tell::say(exercises::tell::list(&Workshop::open()?)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Progress { json: true } => {
-            println!("{}", exercises::tell::json(&Workshop::open()?)?);
+            exercises::tell::say(exercises::tell::json(&Workshop::open()?)? + "\n");
             Ok(ExitCode::SUCCESS)
         }
         Command::Start { id } => {
@@ -194,13 +194,13 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Hint { id } => {
             let workshop = Workshop::open()?;
-            print!("{}", workshop.hint(workshop.choose(id.as_deref())?)?);
+            exercises::tell::say(workshop.hint(workshop.choose(id.as_deref())?)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Solution { id, yes } => {
             let workshop = Workshop::open()?;
             let exercise = workshop.choose(id.as_deref())?;
-            print!("{}", exercises::solution::show(&workshop, exercise, yes)?);
+            exercises::tell::say(exercises::solution::show(&workshop, exercise, yes)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Reset { id } => {
@@ -210,7 +210,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Engine => {
             let engine = exercises::engine::build(&Workshop::open()?)?;
-            print!("{}", exercises::engine::words(&engine));
+            exercises::tell::say(exercises::engine::words(&engine));
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { report, json } => doctor::examine(tell(report, json)),

@@ -129,11 +129,12 @@ pub(crate) fn plug(
             LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
         ]),
     ];
-    let made = netlink.ask(vec![
-        Request::create(format!("make the cable {name}"), RouteNetlinkMessage::NewLink(cable)),
-        Request::change(format!("set hairpin on {name}"), RouteNetlinkMessage::NewLink(hairpin)),
-    ]);
-    needs_module("veth", made)
+    let make =
+        Request::create(format!("make the cable {name}"), RouteNetlinkMessage::NewLink(cable));
+    needs_module("veth", netlink.ask(vec![make]))?;
+    let set =
+        Request::change(format!("set hairpin on {name}"), RouteNetlinkMessage::NewLink(hairpin));
+    netlink.ask(vec![set]).map(drop)
 }
 // ANCHOR_END: plug
 

@@ -20,8 +20,8 @@ use crate::session::{Ended, Session};
 pub enum Verdict {
     /// It does what it should.
     Solved(Won),
-    /// A body is still empty: what its `todo!` says.
-    Unwritten(String),
+    /// A body is still empty: what its `todo!` says, and where it stands.
+    Unwritten(String, String),
     /// It doesn't.
     Wrong(Mistake),
     /// This machine can't tell.
@@ -82,8 +82,8 @@ pub fn judge(exercise: &Exercise, programs: &Path) -> Result<Verdict> {
     let total = exercise.checks.len();
     for (index, check) in exercise.checks.iter().enumerate() {
         let ended = theirs.run(&script(check))?;
-        if let Some(todo) = unwritten(output(&ended)) {
-            return Ok(Verdict::Unwritten(todo.to_owned()));
+        if let Some((todo, place)) = unwritten(output(&ended)) {
+            return Ok(Verdict::Unwritten(todo.to_owned(), place.to_owned()));
         }
         let Some(says) = mistake(check, &ended) else { continue };
         let reference = Session { programs: build::reference(exercise)?, ..theirs };
@@ -161,22 +161,23 @@ fn said(check: &Check, seen: &str) -> String {
     match (known, panicked(seen)) {
         (Some(when), _) => when.says.trim().to_owned(),
         (None, Some(place)) => {
-            format!("Your code panicked, {place}: a container engine returns an error instead.")
+            format!("Your code panicked, at {place}: a container engine returns an error instead.")
         }
         (None, None) => check.says.trim().to_owned(),
     }
 }
 
-/// The message of a `todo!` that was reached.
-fn unwritten(seen: &str) -> Option<&str> {
-    seen.lines().find_map(|line| line.trim().strip_prefix("not yet implemented: "))
+/// The message of a `todo!` that was reached, and where it stands.
+fn unwritten(seen: &str) -> Option<(&str, &str)> {
+    let (before, after) = seen.split_once("not yet implemented: ")?;
+    Some((after.lines().next().unwrap_or_default(), panicked(before).unwrap_or_default()))
 }
 
-/// Where a panic happened, in the participant's own files.
-fn panicked(seen: &str) -> Option<String> {
-    let line = seen.lines().find(|line| line.contains("panicked at "))?;
+/// Where a panic happened, in the participant's own files: `src/lib.rs:25`.
+fn panicked(seen: &str) -> Option<&str> {
+    let line = seen.lines().rfind(|line| line.contains("panicked at "))?;
     let place = line.split_once("panicked at ")?.1.trim_end_matches(':');
-    Some(format!("at {}", place.rsplit_once(':').map_or(place, |(place, _column)| place)))
+    Some(place.rsplit_once(':').map_or(place, |(place, _column)| place))
 }
 
 fn expected(check: &Check) -> String {

@@ -29,6 +29,7 @@ use catalogue::Exercise;
 use desk::Desk;
 use judge::Verdict;
 use progress::Progress;
+use tell::say;
 
 /// The exit code for "this machine can't tell": neither right nor wrong.
 const BLOCKED: u8 = 3;
@@ -123,7 +124,7 @@ impl Workshop {
                 entry.reference = Some(reference);
             }
         })?;
-        print!("{}", tell::task(self, exercise, again)?);
+        say(tell::task(self, exercise, again)?);
         Ok(())
     }
 
@@ -182,23 +183,28 @@ impl Workshop {
         let Attempt::Judged(verdict) = self.attempt(exercise)? else {
             return Ok(ExitCode::FAILURE);
         };
-        print!("\n{}", verdict::words(exercise, &verdict));
+        say(format!("\n{}", verdict::words(exercise, &verdict)));
         match verdict {
             Verdict::Solved(_) => {
-                println!();
-                print!("{}", tell::after(self, exercise)?);
+                say("\n");
+                say(tell::after(self, exercise)?);
                 Ok(ExitCode::SUCCESS)
             }
             Verdict::Wrong(mistake) => {
                 if raw {
-                    print!("\n{}", verdict::raw(&mistake));
+                    say(format!("\n{}", verdict::raw(&mistake)));
+                } else if mistake.given.is_some() {
+                    say(format!(
+                        "\n(check --raw shows what was prepared before; cargo workshop hint {} helps on)\n",
+                        exercise.id
+                    ));
                 } else {
-                    println!("\n(cargo workshop hint {} helps on)", exercise.id);
+                    say(format!("\n(cargo workshop hint {} helps on)\n", exercise.id));
                 }
                 Ok(ExitCode::FAILURE)
             }
-            Verdict::Unwritten(_) => {
-                println!("\n(cargo workshop hint {} helps on)", exercise.id);
+            Verdict::Unwritten(..) => {
+                say(format!("\n(cargo workshop hint {} helps on)\n", exercise.id));
                 Ok(ExitCode::FAILURE)
             }
             Verdict::Blocked(_) => Ok(BLOCKED.into()),
@@ -246,8 +252,8 @@ impl Workshop {
             entry.started.get_or_insert_with(Timestamp::now);
             entry.reference = Some(reference);
         })?;
-        println!("Your attempt is kept in {}", tell::shown(&kept));
-        print!("\n{}", tell::task(self, exercise, false)?);
+        say(format!("Your attempt is kept in {}\n", tell::shown(&kept)));
+        say(format!("\n{}", tell::task(self, exercise, false)?));
         Ok(())
     }
 }

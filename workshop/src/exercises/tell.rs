@@ -1,6 +1,7 @@
 //! What the commands print besides verdicts.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,6 +11,11 @@ use super::catalogue::{Exercise, Level};
 use super::progress::Entry;
 use super::verdict::paragraphs;
 use super::{Workshop, source};
+
+/// Prints. Whoever reads only the beginning, as head(1), is not troubled with an error.
+pub fn say(text: impl AsRef<str>) {
+    let _ = stdout().write_all(text.as_ref().as_bytes());
+}
 
 /// A path as people type it: from the working directory, if it lies there.
 pub fn shown(path: &Path) -> String {

@@ -17,7 +17,7 @@ const ENOUGH: usize = 12;
 pub fn words(exercise: &Exercise, verdict: &Verdict) -> String {
     let (word, rest) = match verdict {
         Verdict::Solved(won) => ("solved", solved(exercise, won)),
-        Verdict::Unwritten(todo) => ("not yet", unwritten(exercise, todo)),
+        Verdict::Unwritten(todo, place) => ("not yet", unwritten(exercise, todo, place)),
         Verdict::Wrong(mistake) => ("not yet", wrong(mistake)),
         Verdict::Blocked(obstacle) => ("this machine can't tell", blocked(obstacle)),
     };
@@ -47,9 +47,9 @@ fn solved(exercise: &Exercise, won: &Won) -> String {
     text + "\n" + &paragraphs(&exercise.solved)
 }
 
-fn unwritten(exercise: &Exercise, todo: &str) -> String {
+fn unwritten(exercise: &Exercise, todo: &str, place: &str) -> String {
     let text = match todo == exercise.todo {
-        true => format!("Not written yet: {todo}."),
+        true => format!("Not written yet: {todo} ({place})."),
         false => format!(
             "This one stands on another exercise of its step, and that is not written yet: {todo}."
         ),
@@ -102,10 +102,9 @@ fn blocked(obstacle: &Obstacle) -> String {
 
 /// All of it: the whole script, and what came out, unabridged.
 pub fn raw(mistake: &Mistake) -> String {
-    let given = mistake.given.as_ref().map(|given| format!("--- given\n{}\n", given.trim()));
+    let given = mistake.given.as_ref().map_or("nothing", |given| given.trim());
     format!(
-        "{}--- run\n{}\n--- expected\n{}\n--- seen\n{}\n",
-        given.unwrap_or_default(),
+        "--- prepared\n{given}\n--- run\n{}\n--- expected\n{}\n--- seen\n{}\n",
         mistake.run.trim(),
         mistake.expected,
         mistake.seen.trim_end()
