@@ -81,47 +81,16 @@ pub fn judge(exercise: &Exercise, programs: &Path) -> Result<Verdict> {
     let theirs = Session { programs: Some(programs.to_owned()), limited: true, limit };
     let total = exercise.checks.len();
     for (index, check) in exercise.checks.iter().enumerate() {
-        let ended = theirs.run(&script(check))?;
-        if let Some((todo, place)) = unwritten(output(&ended)) {
-            return Ok(Verdict::Unwritten(todo.to_owned(), place.to_owned()));
+        if let Some(verdict) = failure(exercise, check, (index + 1, total), &theirs)? {
+            return Ok(verdict);
         }
-        let Some(says) = mistake(check, &ended) else { continue };
-        let reference = Session { programs: build::reference(exercise)?, ..theirs };
-        let (seen, controlled) = (output(&ended), reference.run(&script(check))?);
-        if mistake(check, &controlled).is_some() {
-            let seen = output(&controlled).to_owned();
-            return Ok(Verdict::Blocked(Obstacle {
-                run: check.run.clone(),
-                seen,
-                findings: findings(exercise),
-            }));
-        }
-        return Ok(Verdict::Wrong(Mistake {
-            number: (index + 1, total),
-            given: check.given.clone(),
-            run: check.run.clone(),
-            expected: expected(check),
-            seen: seen.to_owned(),
-            says,
-        }));
     }
     let attack = match &exercise.attack {
         None => None,
         Some(attacked) => match attack(attacked, &theirs)? {
             Attacks::Stopped => Some(attacked.name.clone()),
             Attacks::NeverWorked => None,
-            Attacks::StillWorks => {
-                return Ok(Verdict::Wrong(Mistake {
-                    number: (total, total),
-                    given: None,
-                    run: format!("{} …", attacked.after),
-                    expected: format!("the attack \"{}\" fails", attacked.name),
-                    seen: "it succeeds".to_owned(),
-                    says: "Every check passes, but whoever is in your container still gets out by the attack that the \
-                           chapter opens with."
-                        .to_owned(),
-                }));
-            }
+            Attacks::StillWorks => return Ok(Verdict::Wrong(still_works(attacked, total))),
         },
     };
     let gained = match &exercise.xray {
@@ -129,6 +98,42 @@ pub fn judge(exercise: &Exercise, programs: &Path) -> Result<Verdict> {
         None => vec![],
     };
     Ok(Verdict::Solved(Won { checks: total, gained, attack }))
+}
+
+/// What a check has against the program, if anything.
+fn failure(
+    exercise: &Exercise,
+    check: &Check,
+    number: (usize, usize),
+    theirs: &Session,
+) -> Result<Option<Verdict>> {
+    let ended = theirs.run(&script(check))?;
+    if let Some((todo, place)) = unwritten(output(&ended)) {
+        return Ok(Some(Verdict::Unwritten(todo.to_owned(), place.to_owned())));
+    }
+    let Some(says) = mistake(check, &ended) else { return Ok(None) };
+    let reference = Session { programs: build::reference(exercise)?, ..theirs.clone() };
+    let controlled = reference.run(&script(check))?;
+    let (run, seen) = (check.run.clone(), output(&ended).to_owned());
+    if mistake(check, &controlled).is_some() {
+        let (seen, findings) = (output(&controlled).to_owned(), findings(exercise));
+        return Ok(Some(Verdict::Blocked(Obstacle { run, seen, findings })));
+    }
+    let (given, expected) = (check.given.clone(), expected(check));
+    Ok(Some(Verdict::Wrong(Mistake { number, given, run, expected, seen, says })))
+}
+
+fn still_works(attacked: &Attacked, total: usize) -> Mistake {
+    Mistake {
+        number: (total, total),
+        given: None,
+        run: format!("{} …", attacked.after),
+        expected: format!("the attack \"{}\" fails", attacked.name),
+        seen: "it succeeds".to_owned(),
+        says: "Every check passes, but whoever is in your container still gets out by the attack that the chapter \
+               opens with."
+            .to_owned(),
+    }
 }
 
 /// The script of a check: what it needs first, in silence, then what is typed.
