@@ -129,12 +129,11 @@ pub(crate) fn plug(
             LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
         ]),
     ];
-    let make =
-        Request::create(format!("make the cable {name}"), RouteNetlinkMessage::NewLink(cable));
-    needs_module("veth", netlink.ask(vec![make]))?;
-    let set =
-        Request::change(format!("set hairpin on {name}"), RouteNetlinkMessage::NewLink(hairpin));
-    netlink.ask(vec![set]).map(drop)
+    let made = netlink.ask(vec![
+        Request::create(format!("make the cable {name}"), RouteNetlinkMessage::NewLink(cable)),
+        Request::change(format!("set hairpin on {name}"), RouteNetlinkMessage::NewLink(hairpin)),
+    ]);
+    needs_module("veth", made)
 }
 // ANCHOR_END: plug
 
@@ -275,7 +274,11 @@ fn while_loading<T>(module: &str, mut ask: impl FnMut() -> Result<T>) -> Result<
 
 fn needs_module<T>(name: &str, outcome: Result<T>) -> Result<()> {
     match outcome {
-        Err(error) if error.downcast_ref() == Some(&Errno::EOPNOTSUPP) => {
+        // What is only changed is there already, and so is its module.
+        Err(error)
+            if error.downcast_ref() == Some(&Errno::EOPNOTSUPP)
+                && error.to_string().starts_with("make ") =>
+        {
             Err(error.context(format!("the kernel has no '{name}' (try: modprobe {name})")))
         }
         outcome => outcome.map(drop),
