@@ -157,6 +157,7 @@ fn mistakes() {
         "start 99",
         "start one",
         "reset 01",
+        "watch 01",
         "engine",
         "lab --exercise 01 true",
         "lab --mine true",

@@ -31,32 +31,27 @@ pub fn bin_dir() -> Result<PathBuf> {
 /// # Errors
 /// When Cargo can't be started, or the build fails: Cargo has said why.
 pub fn build() -> Result<()> {
+    build_binaries(false)
+}
+
+/// The same with the root filesystem, and without a word where it was done before.
+///
+/// # Errors
+/// As [`build`] and [`rootfs`].
+pub fn refresh() -> Result<()> {
+    build_binaries(bin_dir()?.join("keel").exists())?;
+    rootfs().map(drop)
+}
+
+fn build_binaries(quietly: bool) -> Result<()> {
     if env::var_os("KEEL_PREBUILT").is_some() {
         return Ok(());
     }
     let mut cargo = cargo_build()?;
-    cargo.args(["--workspace", "--bins"]);
+    cargo.args(["--workspace", "--bins"]).args(quietly.then_some("--quiet"));
     let status = cargo.status().context("start cargo")?;
     ensure!(status.success(), "build the steps: cargo ended with {status}");
     Ok(())
-}
-
-/// The same, without a word where it was done before.
-///
-/// # Errors
-/// As [`build`].
-pub fn refresh() -> Result<()> {
-    if env::var_os("KEEL_PREBUILT").is_some() {
-        return Ok(());
-    }
-    let mut cargo = cargo_build()?;
-    cargo.args(["--workspace", "--bins"]);
-    if bin_dir()?.join("keel").exists() {
-        cargo.arg("--quiet");
-    }
-    let status = cargo.status().context("start cargo")?;
-    ensure!(status.success(), "build the steps: cargo ended with {status}");
-    rootfs().map(drop)
 }
 
 /// `cargo build`, to be run in the repository, as this program itself was built. It has no input.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use serde::Deserialize;
 
@@ -236,20 +236,17 @@ fn read(file: &Path, step: &str) -> Result<Vec<Exercise>> {
 /// The exercise that is called `id`. A step's number may be typed without its zero, and its folder's name will do.
 ///
 /// # Errors
-/// When there is no such exercise: then it names those that there are.
+/// When there is no such exercise.
 pub fn find<'a>(exercises: &'a [Exercise], id: &str) -> Result<&'a Exercise> {
     let digits = id.chars().take_while(char::is_ascii_digit).count();
     let full = format!("{:0>2}{}", &id[..digits], &id[digits..]);
     let called = |exercise: &&Exercise| {
         exercise.id == full || exercise.step == full && exercise.level == Level::Core
     };
-    match exercises.iter().find(called) {
-        Some(exercise) => Ok(exercise),
-        None => {
-            let ids: Vec<_> = exercises.iter().map(|exercise| exercise.id.as_str()).collect();
-            bail!("there is no exercise '{id}': there are {}", ids.join(", "))
-        }
-    }
+    let found = exercises.iter().find(called);
+    found.with_context(|| {
+        format!("there is no exercise '{id}': 'cargo workshop list' shows them all")
+    })
 }
 
 impl Exercise {

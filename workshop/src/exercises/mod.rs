@@ -128,16 +128,25 @@ impl Workshop {
         Ok(())
     }
 
-    /// Builds and judges what the participant has, and remembers what came of it.
+    /// Fails with what to do when an exercise was not handed out yet.
     ///
     /// # Errors
-    /// When it was never started, or can't be judged at all.
-    pub fn attempt(&self, exercise: &Exercise) -> Result<Attempt> {
+    /// Then; and when the progress can't be read.
+    pub fn require_started(&self, exercise: &Exercise) -> Result<()> {
         ensure!(
             self.desk.has(exercise) && self.progress()?.of(&exercise.id).started.is_some(),
             "{} is not started yet: 'cargo workshop start {0}' hands it out",
             exercise.id
         );
+        Ok(())
+    }
+
+    /// Builds and judges what the participant has, and remembers what came of it.
+    ///
+    /// # Errors
+    /// When it was never started, or can't be judged at all.
+    pub fn attempt(&self, exercise: &Exercise) -> Result<Attempt> {
+        self.require_started(exercise)?;
         let built = build::build(exercise, &self.desk.crate_of(exercise))?;
         let attempt = match built {
             None => Attempt::Uncompiled,

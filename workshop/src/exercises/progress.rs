@@ -46,7 +46,9 @@ impl Progress {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Progress::default()),
             read => {
                 let text = read.with_context(|| format!("read {}", file.display()))?;
-                serde_json::from_str(&text).with_context(|| format!("read {}", file.display()))
+                serde_json::from_str(&text).with_context(|| {
+                    format!("read {} (mend it, or move it away to begin anew)", file.display())
+                })
             }
         }
     }

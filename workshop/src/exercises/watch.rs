@@ -33,6 +33,7 @@ enum Wish {
 /// # Errors
 /// When the exercise was never started, or the terminal can't be used.
 pub fn watch<'a>(workshop: &'a Workshop, exercise: &'a Exercise) -> Result<()> {
+    workshop.require_started(exercise)?;
     prepare::refresh()?;
     let mut seat = Seat::at(workshop, exercise)?;
     seat.check()?;
