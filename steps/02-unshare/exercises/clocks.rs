@@ -25,13 +25,13 @@ fn run() -> Result<ExitCode> {
         anyhow::bail!("usage: clocks [--threads] MONOTONIC BOOTTIME");
     };
 
+    if threads {
+        // It lives until the process ends. Linux 6.1 starts none between unshare and setns.
+        thread::spawn(thread::park);
+    }
     let before = Clocks::now()?;
     unshare::leave(&[Time])?;
     unshare::set_time_offsets(monotonic.parse()?, boottime.parse()?)?;
-    if threads {
-        // It lives until the process ends.
-        thread::spawn(thread::park);
-    }
     unshare::enter_time()?;
     let after = Clocks::now()?;
 
