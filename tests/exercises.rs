@@ -168,4 +168,6 @@ fn blocked() {
         words.contains("it isn't your code") && words.contains("cargo workshop doctor"),
         "{words}"
     );
+    // The doctor forks, and this process has other threads, as `watch` has.
+    assert!(!words.contains("threads"), "{words}");
 }

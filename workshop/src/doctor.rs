@@ -9,14 +9,16 @@ pub mod machine;
 pub mod mend;
 pub mod print;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use judge::{Finding, Verdict, judge};
 pub use look::look;
 pub use machine::Machine;
+
+use crate::prepare;
 
 /// How the findings are to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,25 @@ pub enum Tell {
 struct All<'a> {
     machine: &'a Machine,
     findings: &'a [Finding],
+}
+
+/// The part of it that [`ask`] reads.
+#[derive(Deserialize)]
+struct Judged {
+    findings: Vec<Finding>,
+}
+
+/// The findings of a doctor in a process of its own. The trials fork, which a process with several threads can't do safely:
+/// `watch` has some, and so have the tests.
+///
+/// # Errors
+/// When the doctor can't be started, or says nothing.
+pub fn ask() -> Result<Vec<Finding>> {
+    let program = prepare::bin_dir()?.join("workshop");
+    let output = Command::new(program).args(["doctor", "--json"]).output();
+    let output = output.context("start the doctor")?;
+    let judged: Judged = serde_json::from_slice(&output.stdout).context("read what it found")?;
+    Ok(judged.findings)
 }
 
 /// Looks, judges and tells. The exit code is 1 if something that is needed fails.

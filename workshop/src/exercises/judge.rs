@@ -116,7 +116,7 @@ fn failure(
     let controlled = reference.run(&script(check))?;
     let (run, seen) = (check.run.clone(), output(&ended).to_owned());
     if mistake(check, &controlled).is_some() {
-        let (seen, findings) = (output(&controlled).to_owned(), findings(exercise));
+        let (seen, findings) = (output(&controlled).to_owned(), findings(exercise)?);
         return Ok(Some(Verdict::Blocked(Obstacle { run, seen, findings })));
     }
     let (given, expected) = (check.given.clone(), expected(check));
@@ -232,16 +232,16 @@ fn gained(compared: &Compared, theirs: &Session) -> Result<Vec<(String, String)>
 }
 
 /// What the doctor has against the step's chapter, and those that it stands on.
-fn findings(exercise: &Exercise) -> Vec<Finding> {
+fn findings(exercise: &Exercise) -> Result<Vec<Finding>> {
     let number: u32 = exercise.number().parse().unwrap_or(u32::MAX);
     let concerns = |finding: &Finding| {
         let mut chapters =
             finding.chapters.split([',', ' ']).filter_map(|word| word.parse::<u32>().ok());
         finding.chapters.starts_with("all") || chapters.any(|chapter| chapter <= number)
     };
-    let found = doctor::judge(&doctor::look());
     let fails = |finding: &Finding| {
         matches!(finding.verdict, doctor::Verdict::Fails | doctor::Verdict::Limited)
     };
-    found.into_iter().filter(|finding| fails(finding) && concerns(finding)).collect()
+    let found = doctor::ask()?;
+    Ok(found.into_iter().filter(|finding| fails(finding) && concerns(finding)).collect())
 }
