@@ -79,7 +79,7 @@ enum Command {
     Check {
         /// Like 03 or 03-init (default: the last one)
         id: Option<String>,
-        /// Show all that was typed and printed
+        /// Show all that was typed, and what was printed as a diff to what was expected
         #[arg(long)]
         raw: bool,
     },

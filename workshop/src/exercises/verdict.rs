@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use similar::TextDiff;
 use textwrap::{Options, fill};
 
 use super::catalogue::Exercise;
@@ -100,15 +101,18 @@ fn blocked(obstacle: &Obstacle) -> String {
         )
 }
 
-/// All of it: the whole script, and what came out, unabridged.
+/// All of it: the whole script, and how what came out differs from what was expected, unabridged.
 pub fn raw(mistake: &Mistake) -> String {
     let given = mistake.given.as_ref().map_or("nothing", |given| given.trim());
-    format!(
-        "--- prepared\n{given}\n--- run\n{}\n--- expected\n{}\n--- seen\n{}\n",
-        mistake.run.trim(),
-        mistake.expected,
-        mistake.seen.trim_end()
-    )
+    // A diff wants its last line ended.
+    let [expected, seen] =
+        [&mistake.expected, &mistake.seen].map(|text| text.trim_end().to_owned() + "\n");
+    let diff = TextDiff::from_lines(&expected, &seen);
+    let diff = match expected == seen {
+        true => format!("--- expected, and seen\n{seen}"),
+        false => diff.unified_diff().context_radius(1000).header("expected", "seen").to_string(),
+    };
+    format!("--- prepared\n{given}\n--- run\n{}\n{diff}", mistake.run.trim())
 }
 
 fn command(run: &str) -> String {
