@@ -25,12 +25,14 @@ use crate::signals;
 /// Init takes in orphans and reaps them, passes signals on to the child, and ends when the child
 /// ends, with its status.
 ///
+/// In the child SIGCHLD and the signals that init passes on are blocked, until `chroot::exec`.
+///
 /// # Errors
 /// When the process can't fork. See fork(2).
 pub fn become_init() -> Result<()> {
     let mut handled = signals::passed_on();
     handled.add(Signal::SIGCHLD);
-    // Before the fork, so that no SIGCHLD comes unseen. The child's exec unblocks them again.
+    // Before the fork, so that no SIGCHLD comes unseen. In the child chroot::exec unblocks them.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&handled), None).context("block signals")?;
 
     // SAFETY: the container's first process has one thread: `spawn` makes it so.
