@@ -93,7 +93,8 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let machine = Machine::probe();
-    let skipped = skipped(tests, &machine);
+    let mut skipped = skipped(tests, &machine);
+    skipped.retain(|skip| is_chosen(&arguments, skip.name));
     let before = host::fingerprint();
     let conclusion = libtest_mimic::run(&arguments, trials(tests, &skipped));
 
@@ -113,6 +114,13 @@ fn skipped(tests: &[Test], machine: &Machine) -> Vec<Skip> {
         Some(Skip { name: test.name, need, why })
     };
     tests.iter().filter_map(skip).collect()
+}
+
+/// Whether the command line chooses a test, as libtest-mimic will.
+fn is_chosen(arguments: &Arguments, name: &str) -> bool {
+    let named =
+        |word: &String| if arguments.exact { name == word } else { name.contains(word.as_str()) };
+    arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
 }
 
 fn trials(tests: &[Test], skipped: &[Skip]) -> Vec<Trial> {
