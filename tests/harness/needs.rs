@@ -71,7 +71,7 @@ impl Machine {
                 .is_none()
                 .then(|| "needs a browser: 'chromium' or 'google-chrome'".to_owned()),
             Need::Speed => is_slow().then(|| {
-                "needs a processor that isn't emulated: it does hundreds of things, or what other tests do, once more"
+                "needs a processor that isn't emulated: it does hundreds of things, or repeats what other tests do"
                     .to_owned()
             }),
             Need::Marks => (!geteuid().is_root() && kernel() < (6, 6)).then(|| {

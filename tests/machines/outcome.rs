@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// The outcome of the suite on one machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The kernel's release, as uname(1) prints it.
     pub(crate) kernel: String,

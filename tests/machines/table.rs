@@ -1,8 +1,9 @@
-//! The outcomes as tables: one for who ran it, with numbers, and one for the book, without what changes
-//! with every new test.
+//! The outcomes: with numbers, for who ran it, and without what changes with every new test, for the book.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use textwrap::{Options, WordSplitter, fill};
 
 use crate::machine::{MACHINES, Machine};
 use crate::outcome::Outcome;
@@ -14,7 +15,9 @@ pub(crate) fn counts(outcomes: &[(&'static Machine, Outcome)]) -> String {
         "{:24} {:18} {:>6} {:>6} {:>7}  time\n",
         "machine", "Linux", "passed", "failed", "skipped"
     );
-    for (machine, outcome) in in_order(outcomes) {
+    for machine in MACHINES {
+        let of = outcomes.iter().find(|(of, _)| of.name == machine.name);
+        let Some((_, outcome)) = of else { continue };
         let Outcome { kernel, passed, failed, skipped, took, .. } = outcome;
         let (failed, skipped, took) = (failed.len(), skipped.len(), took.as_secs());
         writeln!(
@@ -27,29 +30,24 @@ pub(crate) fn counts(outcomes: &[(&'static Machine, Outcome)]) -> String {
     text
 }
 
-/// Holds what failed and what was skipped, with the reasons, against the snapshot.
+/// Holds what a machine that failed nothing has skipped, with the reasons, against its snapshot.
 ///
 /// # Panics
 /// When it differs.
-pub(crate) fn hold(outcomes: &[(&'static Machine, Outcome)]) {
-    let mut text = String::new();
-    for (machine, outcome) in in_order(outcomes) {
-        let failed = if outcome.failed.is_empty() { "none" } else { "some" };
-        writeln!(text, "{}: failed {failed}, passed all but", machine.name)
-            .expect("a string takes everything");
-        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, why) in &outcome.skipped {
-            reasons.entry(why).or_default().push(name);
-        }
-        for (why, names) in reasons {
-            writeln!(text, "  {why}: {}", names.join(", ")).expect("a string takes everything");
-        }
+pub(crate) fn hold(machine: &Machine, outcome: &Outcome) {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, why) in &outcome.skipped {
+        reasons.entry(why).or_default().push(name);
     }
-    snapshot::hold("machines/suite", &text);
+    let mut text = "passed: all but\n".to_owned();
+    for (why, names) in reasons {
+        text += &(indented(&format!("{why}:"), "  ") + "\n");
+        text += &(indented(&names.join(", "), "    ") + "\n");
+    }
+    snapshot::hold(&format!("machines/{}", machine.name), &text);
 }
 
-fn in_order<'a>(
-    outcomes: &'a [(&'static Machine, Outcome)],
-) -> impl Iterator<Item = &'a (&'static Machine, Outcome)> {
-    MACHINES.iter().filter_map(|machine| outcomes.iter().find(|(of, _)| of.name == machine.name))
+fn indented(text: &str, by: &str) -> String {
+    let options = Options::new(100).initial_indent(by).subsequent_indent(by);
+    fill(text, options.break_words(false).word_splitter(WordSplitter::NoHyphenation))
 }
