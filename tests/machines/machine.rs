@@ -68,7 +68,7 @@ impl Machine {
         let start = Instant::now();
         let suite = suite.display().to_string();
         // With two threads one test waits while the other computes, on one processor too.
-        let words = ["sh", "-c", "uname -r; exec \"$0\" --test-threads 2", &suite];
+        let words = ["sh", "-c", "echo kernel: $(uname -r); exec \"$0\" --test-threads 2", &suite];
         let status = self
             .guest
             .command(&words)

@@ -24,7 +24,8 @@ impl Outcome {
     /// # Errors
     /// When it didn't come to its end.
     pub(crate) fn read(said: &str, ended_well: bool, took: Duration) -> Result<Self> {
-        let kernel = said.lines().next().unwrap_or_default().to_owned();
+        let kernel = said.lines().find_map(|line| line.strip_prefix("kernel: "));
+        let kernel = kernel.context("there is no kernel")?.to_owned();
         // libtest's last line: "test result: ok. 214 passed; 0 failed; 5 ignored; …".
         let result = said.lines().find_map(|line| line.strip_prefix("test result: "));
         let passed = result.context("there is no result")?.split(' ').nth(1).unwrap_or_default();
