@@ -39,6 +39,12 @@ fn main() -> ExitCode {
     let trials = MACHINES.iter().map(|machine| trial(machine, &suite, &outcomes)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
 
+    // A mistyped name would otherwise look like success.
+    if conclusion.num_filtered_out == MACHINES.len() as u64 {
+        let names: Vec<&str> = MACHINES.iter().map(|machine| machine.name).collect();
+        eprintln!("no machine was chosen: there are {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
     let outcomes = outcomes.lock().expect("no trial panics while it holds the lock");
     print!("{}", table::counts(&outcomes));
     conclusion.exit_code()
